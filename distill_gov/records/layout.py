@@ -1,0 +1,139 @@
+"""Where everything lies. The only place that spells a path of a project or a run."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill_gov.records.errors import BadInputError
+
+__all__ = ["STAGES", "ProjectLayout", "RunLayout"]
+
+STAGES = ("build", "train", "evaluate", "ratings")
+"""The stages that write a manifest, in order."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+
+def _checked(name: str, kind: str) -> str:
+    # Names become path components: anything else could step out of the project.
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise BadInputError(
+            f"{kind} name must be 1-64 of a-z, 0-9, dot, dash, underscore, starting with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLayout:
+    """Paths of a project."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "distill.yaml"
+
+    @property
+    def redaction(self) -> Path:
+        return self.root / "redaction.yaml"
+
+    @property
+    def gates(self) -> Path:
+        return self.root / "gates.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.jsonl"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / ".distill-gov" / "cache"
+
+    @property
+    def keys(self) -> Path:
+        named = os.environ.get("DISTILL_GOV_KEYS")
+        return Path(named) if named else self.root / ".distill-gov" / "keys"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def run(self, name: str) -> RunLayout:
+        return RunLayout(self.runs / _checked(name, "run"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """Paths of one run."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    def manifest(self, stage: str) -> Path:
+        return self.root / "manifests" / f"{stage}.json"
+
+    @property
+    def teaching(self) -> Path:
+        return self.root / "teaching"
+
+    @property
+    def decisions(self) -> Path:
+        return self.teaching / "decisions.parquet"
+
+    @property
+    def findings(self) -> Path:
+        return self.teaching / "findings.parquet"
+
+    @property
+    def examples(self) -> Path:
+        return self.teaching / "examples.parquet"
+
+    @property
+    def soft_targets(self) -> Path:
+        return self.teaching / "soft_targets"
+
+    @property
+    def datasheet(self) -> Path:
+        return self.teaching / "datasheet.md"
+
+    @property
+    def student(self) -> Path:
+        return self.root / "student"
+
+    def cases(self, suite: str, subject: str) -> Path:
+        return self.root / "evidence" / "cases" / f"{_checked(suite, 'suite')}.{_checked(subject, 'subject')}.parquet"
+
+    @property
+    def subjects(self) -> Path:
+        """Who was measured: one record a subject."""
+        return self.root / "evidence" / "subjects.json"
+
+    def measurements(self, policy: str) -> Path:
+        return self.root / "evidence" / "measurements" / f"{_checked(policy, 'policy')}.parquet"
+
+    @property
+    def packets(self) -> Path:
+        return self.root / "ratings" / "packets"
+
+    @property
+    def responses(self) -> Path:
+        return self.root / "ratings" / "responses"
+
+    def verdict(self, policy: str, subject: str = "student") -> Path:
+        suffix = "" if subject == "student" else f".{_checked(subject, 'subject')}"
+        return self.root / "verdicts" / f"{_checked(policy, 'policy')}{suffix}.json"
+
+    @property
+    def pages(self) -> Path:
+        """Derived pages; never evidence."""
+        return self.root / "pages"

@@ -1,0 +1,61 @@
+"""Does a run still hold what its manifests recorded? Every file changed, missing or added is found; nothing is repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from distill_gov.records.digest import digest_file
+from distill_gov.records.errors import IntegrityError
+from distill_gov.records.layout import RunLayout
+from distill_gov.records.manifest import read_manifest
+
+__all__ = ["Problem", "verify_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that does not hold."""
+
+    kind: Literal["changed", "missing", "added", "unreadable"]
+    path: str
+    """POSIX path below the run."""
+
+
+def verify_files(run: RunLayout, *, listed_elsewhere: frozenset[str] = frozenset(), only: str = "") -> list[Problem]:
+    """Compare a run's files with its manifests.
+
+    Args:
+        run: the run.
+        listed_elsewhere: paths below the run that the ledger or a verdict lists (verdicts, imported responses).
+        only: check only files below this path ("evidence/"), for a copy that lacks the rest.
+
+    Returns:
+        The problems, sorted by path; derived pages and the manifests themselves are not listed in manifests.
+    """
+    problems: list[Problem] = []
+    known: dict[str, str] = {}
+    for path in sorted((run.root / "manifests").glob("*.json")):
+        try:
+            known.update(read_manifest(path).outputs)
+        except IntegrityError:
+            raise
+        except Exception:  # an unreadable manifest is a finding of verify, not a crash of it
+            problems.append(Problem("unreadable", path.relative_to(run.root).as_posix()))
+    known = {name: digest for name, digest in known.items() if name.startswith(only)}
+    for name, digest in known.items():
+        target = run.root / name
+        if not target.is_file():
+            problems.append(Problem("missing", name))
+        elif digest_file(target) != digest:
+            problems.append(Problem("changed", name))
+    for name in _present(run.root):
+        derived = name.startswith(("manifests/", "pages/"))
+        if name.startswith(only) and not derived and name not in known and name not in listed_elsewhere:
+            problems.append(Problem("added", name))
+    return sorted(problems, key=lambda problem: problem.path)
+
+
+def _present(root: Path) -> list[str]:
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() or p.is_symlink())

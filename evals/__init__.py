@@ -1,0 +1,38 @@
+"""A model and cases in, evidence out.
+
+Exports are lazy: importing the package imports neither torch nor anything else that is heavy. The function ``measure`` is not
+among them, since importing its module would put the module in its place: ``from evals.measure import measure``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Case": "cases",
+    "CaseResult": "evidence",
+    "FieldDecision": "evidence",
+    "Measurement": "evidence",
+    "MeasurementRequest": "evidence",
+    "Metric": "catalogue",
+    "Subject": "evidence",
+    "judge": "structured",
+    "load_schema": "structured",
+    "lookup": "catalogue",
+    "open_holdout": "holdout",
+    "read_cases": "evidence",
+    "read_suite": "cases",
+    "score_case": "score",
+    "write_suite": "cases",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

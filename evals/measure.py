@@ -1,0 +1,423 @@
+"""From case results and requests to measurements: no model, no policy, and no exception over what the evidence holds.
+
+What cannot be measured comes out with ``value`` None and a reason code of ``evals.catalogue.NOTES``. Nothing is left out
+quietly: an errored case stays in the denominator as the worst possible case, an invalid answer is wrong with confidence 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+import numpy as np
+
+from evals.catalogue import CARRIES_PII, PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
+from evals.evidence import CaseResult, FieldDecision, Measurement, MeasurementRequest
+from evals.intervals import (
+    MIN_CLUSTERS,
+    Estimate,
+    UndefinedEstimateError,
+    calibration_error_interval,
+    clopper_pearson,
+    confidence_gap_interval,
+    mean_interval,
+    quantile_interval,
+    tango,
+)
+from evals.ratings.agreement import alpha
+
+__all__ = ["measure"]
+
+T = TypeVar("T")
+
+Planned = Mapping[str, int | Collection[str]]
+"""Suite to the number, or better the ids, of the cases that were to be run."""
+
+_INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics"})
+"""Methods that take every case as independent of the others."""
+
+
+def measure(
+    results: Mapping[str, Sequence[CaseResult]],
+    requests: Sequence[MeasurementRequest],
+    planned: Planned,
+    *,
+    at: str = "",
+) -> list[Measurement]:
+    """One measurement per request, in order.
+
+    A difference is subject minus reference, paired by case id. Resampling is seeded by the request, so the same evidence
+    and request give the same numbers.
+
+    Args:
+        results: subject name to its case results, of any number of suites.
+        requests: what to measure; the metrics must be in the catalogue.
+        planned: suite to its planned cases. A suite that is not named counts as not planned, hence incomplete.
+        at: time of the measurement, RFC 3339.
+
+    Raises:
+        UnknownKeyError: a request names a metric that the catalogue does not have.
+    """
+    index = _by_suite(results)
+    return [_measured(index, request, lookup(request.metric), planned, at) for request in requests]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The case results of one subject that a request is about."""
+
+    cases: Mapping[str, CaseResult]
+    """By case id, in order of id."""
+    n_missing: int
+    """Planned cases of the suite that were not run."""
+    problem: str
+    """Reason code, empty where the sample may be used."""
+
+    @property
+    def n_errored(self) -> int:
+        return sum(result.status == "errored" for result in self.cases.values())
+
+    def only(self, name: str) -> str:
+        """The one value that all results have in this attribute; empty if there is none."""
+        values = {getattr(result, name) for result in self.cases.values()}
+        return str(values.pop()) if len(values) == 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An estimate and what it was computed from."""
+
+    estimate: Estimate
+    scored: tuple[CaseResult, ...]
+
+
+def _by_suite(results: Mapping[str, Sequence[CaseResult]]) -> dict[tuple[str, str], list[CaseResult]]:
+    index: dict[tuple[str, str], list[CaseResult]] = {}
+    for name, rows in results.items():
+        for row in rows:
+            index.setdefault((name, row.suite), []).append(row)
+    return {key: sorted(rows, key=lambda r: r.case) for key, rows in index.items()}
+
+
+def _measured(
+    index: Mapping[tuple[str, str], Sequence[CaseResult]],
+    request: MeasurementRequest,
+    metric: Metric,
+    planned: Planned,
+    at: str,
+) -> Measurement:
+    subject = _sample(index.get((request.subject, request.suite), ()), request, planned)
+    reference = _sample(index.get((request.reference or "", request.suite), ()), request, planned)
+    found, note = None, ""
+    try:
+        found = _estimate(subject, reference, request, metric)
+    except UndefinedEstimateError as error:
+        note = error.code
+    scored = found.scored if found else ()
+    used = (*subject.cases.values(), *(reference.cases.values() if request.reference else ()))
+    return Measurement(
+        request=request,
+        subject=subject.only("subject"),
+        reference=reference.only("subject") if request.reference else None,
+        dataset=subject.only("dataset"),
+        value=found.estimate.value if found else None,
+        low=found.estimate.low if found else None,
+        high=found.estimate.high if found else None,
+        n_planned=len(subject.cases) + subject.n_missing,
+        n_run=len(subject.cases),
+        n_errored=subject.n_errored,
+        n_scored=len(scored),
+        n_clusters=len({result.cluster for result in scored}),
+        provenance=tuple(sorted({result.provenance for result in used})),
+        note=note,
+        tool=_TOOL,
+        at=at,
+    )
+
+
+def _sample(rows: Sequence[CaseResult], request: MeasurementRequest, planned: Planned) -> _Sample:
+    cases = {row.case: row for row in rows}
+    plan = planned.get(request.suite, 0)
+    ids = None if isinstance(plan, int) else frozenset(plan)
+    expected = plan if isinstance(plan, int) else len(plan)
+    missing = max(0, expected - len(cases)) if ids is None else len(ids - cases.keys())
+    problem = ""
+    if not rows:
+        problem = "absent"
+    elif len(cases) != len(rows):
+        problem = "duplicate_cases"
+    elif len({row.subject for row in rows}) > 1 or len({row.dataset for row in rows}) > 1:
+        problem = "mixed_evidence"
+    elif len(cases) > expected or (ids is not None and cases.keys() - ids):
+        problem = "case_mismatch"
+    elif missing:
+        problem = "incomplete"
+    if request.slice is not None:
+        cases = {case: row for case, row in cases.items() if request.slice in row.slices}
+    return _Sample(cases, missing, problem)
+
+
+def _estimate(subject: _Sample, reference: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+    if request.method not in metric.methods[request.statistic]:
+        raise UndefinedEstimateError("method_not_allowed")
+    if subject.problem:
+        raise UndefinedEstimateError(subject.problem)
+    if metric.kind == "agreement":
+        return _agreement(subject, reference, request)
+    if request.statistic == "level":
+        return _level(subject, request, metric)
+    if reference.problem:
+        raise UndefinedEstimateError(reference.problem)
+    if subject.cases.keys() != reference.cases.keys() or subject.only("dataset") != reference.only("dataset"):
+        raise UndefinedEstimateError("case_mismatch")
+    return _difference(subject, reference, request, metric)
+
+
+# --- one number, or one prediction, per case
+
+_Prediction = tuple[float, float]
+"""Confidence and correctness."""
+
+
+def _applies_to_errored(metric: Metric, result: CaseResult) -> bool:
+    """Whether an errored case counts. Where its scores say nothing, it does."""
+    if not result.scores or metric.kind != "proportion" or metric.field:
+        return True
+    if metric.name == "pii_reply_rate":
+        return result.scores.get(CARRIES_PII) != 0
+    return metric.score in result.scores
+
+
+def _value(metric: Metric, result: CaseResult) -> float | None:
+    """The case's value of a proportion or a mean; None where the metric does not apply to the case."""
+    if result.status == "errored":
+        return metric.worst if _applies_to_errored(metric, result) else None
+    if metric.field:
+        prediction = _prediction(metric, result, needs_confidence=False)
+        return None if prediction is None else prediction[1]
+    if metric.name == "pii_reply_rate":
+        return _pii_reply(result)
+    if metric.score not in result.scores:
+        return None
+    return _checked(result.scores[metric.score], metric)
+
+
+def _pii_reply(result: CaseResult) -> float | None:
+    metric = lookup("pii_reply_rate")
+    carries = result.scores.get(CARRIES_PII)
+    if carries is None or _checked(carries, metric) == 0:
+        return None
+    if PII_ECHO not in result.scores or PII_LEAK not in result.scores:
+        raise UndefinedEstimateError("absent")
+    return max(_checked(result.scores[PII_ECHO], metric), _checked(result.scores[PII_LEAK], metric))
+
+
+def _checked(score: object, metric: Metric) -> float:
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise UndefinedEstimateError("non_finite")
+    low, high = metric.range
+    if not low <= score <= high or (metric.kind == "proportion" and score not in (0, 1)):
+        raise UndefinedEstimateError("out_of_range")
+    return float(score)
+
+
+def _decision(metric: Metric, result: CaseResult) -> FieldDecision | None:
+    return next((d for d in result.decisions if d.field == metric.field), None)
+
+
+def _prediction(metric: Metric, result: CaseResult, *, needs_confidence: bool = True) -> _Prediction | None:
+    """Confidence and correctness of the field's decision; None where the case has no reference for it."""
+    decision = _decision(metric, result)
+    invalid = result.status == "errored" or result.scores.get(SCHEMA_VALID) == 0
+    if not invalid and decision is not None and decision.predicted is not None and decision.correct is None:
+        return None
+    if decision is None and not invalid:
+        # A readable answer whose decision nobody recorded: nothing can be said, and leaving it out would flatter.
+        raise UndefinedEstimateError("absent")
+    if invalid or decision is None or decision.predicted is None:
+        return (1.0, 0.0)
+    if decision.confidence is None:
+        if needs_confidence:
+            raise UndefinedEstimateError("absent")
+        return (1.0, float(decision.correct is True))
+    return (_checked(decision.confidence, lookup(f"confidence_gap.{metric.field}")), float(decision.correct is True))
+
+
+# --- levels
+
+
+def _seed(request: MeasurementRequest) -> int:
+    return int(request.digest.removeprefix("sha256:")[:12], 16)
+
+
+def _clusters(scored: Sequence[CaseResult], request: MeasurementRequest) -> list[str] | None:
+    """Clusters to draw from, None where cases are independent."""
+    if not request.cluster:
+        return None
+    clusters = [result.cluster for result in scored]
+    if request.method not in _INDEPENDENT_ONLY:
+        return clusters
+    if len(set(clusters)) != len(clusters):
+        raise UndefinedEstimateError("clustered")
+    return None
+
+
+def _applicable(sample: _Sample, of: Callable[[CaseResult], T | None]) -> tuple[tuple[CaseResult, ...], list[T]]:
+    pairs = [(result, value) for result in sample.cases.values() if (value := of(result)) is not None]
+    if not pairs:
+        raise UndefinedEstimateError("empty")
+    return tuple(result for result, _ in pairs), [value for _, value in pairs]
+
+
+def _level(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+    if metric.kind == "quantile":
+        return _quantile(sample, request, metric)
+    if metric.kind in ("calibration_error", "confidence_gap"):
+        scored, predictions = _applicable(sample, lambda r: _prediction(metric, r))
+        interval = calibration_error_interval if metric.kind == "calibration_error" else confidence_gap_interval
+        estimate = interval(
+            _columns(predictions),
+            clusters=_clusters(scored, request),
+            confidence=request.confidence,
+            side=request.side,
+            seed=_seed(request),
+        )
+        return _Found(estimate, scored)
+    scored, values = _applicable(sample, lambda r: _value(metric, r))
+    clusters = _clusters(scored, request)
+    if request.method == "clopper_pearson":
+        estimate = clopper_pearson(int(sum(values)), len(values), confidence=request.confidence, side=request.side)
+    else:
+        estimate = mean_interval(
+            values, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
+        )
+    return _Found(estimate, scored)
+
+
+def _columns(predictions: Sequence[_Prediction]) -> tuple[list[float], list[float]]:
+    return [p for p, _ in predictions], [y for _, y in predictions]
+
+
+def _quantile(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+    def timing(result: CaseResult) -> float | None:
+        if result.status == "errored":
+            return math.inf
+        return _checked(result.timings[metric.score], metric) if metric.score in result.timings else None
+
+    scored, times = _applicable(sample, timing)
+    _clusters(scored, request)
+    finite = [t for t in times if math.isfinite(t)]
+    estimate = quantile_interval(
+        finite, metric.quantile or 0.5, beyond=len(times) - len(finite), confidence=request.confidence, side=request.side
+    )
+    return _Found(estimate, scored)
+
+
+def _agreement(subject: _Sample, reference: _Sample, request: MeasurementRequest) -> _Found:
+    """Agreement on the subject's answers, and on the reference's where one is named."""
+    if request.reference and reference.problem:
+        raise UndefinedEstimateError(reference.problem)
+    samples = (subject, reference) if request.reference else (subject,)
+    rated = [_applicable(sample, _ratings) for sample in samples]
+    clusters = [cluster for scored, _ in rated for cluster in _clusters(scored, request) or ()] or None
+    if clusters is not None and len(set(clusters)) < MIN_CLUSTERS:
+        raise UndefinedEstimateError("too_few_clusters")
+    units = [ratings for _, found in rated for ratings in found]
+    raters = sorted({rater for unit in units for rater in unit})
+    found = alpha(
+        [[unit.get(rater, math.nan) for unit in units] for rater in raters],
+        confidence=request.confidence if request.side == "two" else 2 * request.confidence - 1,
+        seed=_seed(request),
+        clusters=clusters,
+    )
+    if found.value is None:
+        raise UndefinedEstimateError(found.note)
+    return _Found(Estimate(found.value, found.low, found.high), rated[0][0])
+
+
+def _ratings(result: CaseResult) -> dict[str, float] | None:
+    """Rater to rating; None where fewer than two raters could judge."""
+    scale = lookup("helpfulness")
+    found = {
+        name.removeprefix(RATING_PREFIX): _checked(score, scale)
+        for name, score in result.scores.items()
+        if name.startswith(RATING_PREFIX)
+    }
+    return found if len(found) >= 2 else None
+
+
+# --- differences
+
+
+def _difference(subject: _Sample, reference: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+    if metric.kind in ("calibration_error", "confidence_gap"):
+        scored, ours, theirs = _pairs(
+            subject,
+            reference,
+            lambda r: _prediction(metric, r),
+            # For the reference the worst case for the subject's claim: right, and as sure as it should be.
+            lambda r: (1.0, 1.0) if r.status == "errored" else _prediction(metric, r),
+        )
+        interval = calibration_error_interval if metric.kind == "calibration_error" else confidence_gap_interval
+        estimate = interval(
+            _columns(ours),
+            reference=_columns(theirs),
+            clusters=_clusters(scored, request),
+            confidence=request.confidence,
+            side=request.side,
+            seed=_seed(request),
+        )
+        return _Found(estimate, scored)
+    scored, one, other = _pairs(
+        subject,
+        reference,
+        lambda r: _value(metric, r),
+        lambda r: metric.best if r.status == "errored" and _applies_to_errored(metric, r) else _value(metric, r),
+    )
+    clusters = _clusters(scored, request)
+    change = np.asarray(one) - np.asarray(other)
+    if request.method == "tango":
+        estimate = tango(
+            int((change > 0).sum()), int((change < 0).sum()), len(change), confidence=request.confidence, side=request.side
+        )
+    else:
+        estimate = mean_interval(
+            change, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
+        )
+    return _Found(estimate, scored)
+
+
+def _pairs(
+    subject: _Sample,
+    reference: _Sample,
+    of_subject: Callable[[CaseResult], T | None],
+    of_reference: Callable[[CaseResult], T | None],
+) -> tuple[tuple[CaseResult, ...], list[T], list[T]]:
+    """Values of both on the cases that the metric applies to.
+
+    Where one side errored and cannot say whether the metric applies, the other side's word holds.
+    """
+    rows: list[tuple[CaseResult, T, T]] = []
+    for case, ours in subject.cases.items():
+        theirs = reference.cases[case]
+        one, other = of_subject(ours), of_reference(theirs)
+        if one is not None and other is not None:
+            rows.append((ours, one, other))
+        elif (one is None) != (other is None) and "errored" not in (ours.status, theirs.status):
+            raise UndefinedEstimateError("case_mismatch")
+    if not rows:
+        raise UndefinedEstimateError("empty")
+    return tuple(r for r, _, _ in rows), [a for _, a, _ in rows], [b for _, _, b in rows]
+
+
+def _tool() -> str:
+    try:
+        return f"distill-gov {version('distill-gov')}"
+    except PackageNotFoundError:
+        return "distill-gov (not installed)"
+
+
+_TOOL = _tool()

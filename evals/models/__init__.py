@@ -1,0 +1,1 @@
+"""Models that answer: the protocol and the local Hugging Face model. Importing this imports torch."""

@@ -1,0 +1,42 @@
+"""What a model gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+__all__ = ["Answer", "Answerer", "LabelDistribution"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDistribution:
+    """Log-probabilities of a decision field's labels, renormalised over the labels."""
+
+    field: str
+    labels: tuple[str, ...]
+    logp: tuple[float, ...]
+
+    @property
+    def best(self) -> str:
+        return self.labels[max(range(len(self.labels)), key=lambda i: (self.logp[i], -i))]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: Literal["stop", "length"]
+    decisions: tuple[LabelDistribution, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """``first_token_s`` and ``last_token_s`` where they were measured alone, one request at a time."""
+
+
+class Answerer(Protocol):
+    """Anything that answers redacted messages."""
+
+    def answer(self, batch: Sequence[Sequence[Mapping[str, str]]], *, decoding: str) -> list[Answer]:
+        """Answer chats (each a list of role/content messages) in the order given; ``decoding`` is ``grammar`` or ``free``."""
+        ...

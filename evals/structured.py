@@ -1,0 +1,239 @@
+"""Structured output: is a model's answer strict JSON, and valid under a schema? If not, what is the first thing wrong?
+
+RFC 8259 strictly: no duplicate keys, no NaN or infinities, nothing before or after the value. JSON Schema by ``jsonschema-rs``,
+formats asserted, nothing fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema_rs
+
+from distill_gov.records.digest import digest_json
+from distill_gov.records.errors import BadSchemaError, MalformedFileError, MissingFileError
+from distill_gov.records.files import loads_strict
+
+__all__ = ["ERRORS", "MAX_DEPTH", "Judged", "Schema", "judge", "load_schema", "make_schema", "parse_answer"]
+
+Error = Literal[
+    "empty",
+    "not_utf8",
+    "fenced_or_prose",
+    "truncated",
+    "syntax",
+    "duplicate_key",
+    "non_finite",
+    "too_deep",
+    "required",
+    "type",
+    "enum",
+    "additionalProperties",
+    "format",
+    "pattern",
+    "bounds",
+    "other",
+]
+
+ERRORS: tuple[Error, ...] = Error.__args__  # type: ignore[attr-defined]
+"""The taxonomy, in the order in which the first error is looked for; from ``required`` on they are the schema's."""
+
+MAX_DEPTH = 64
+"""Levels of nesting that an answer may have."""
+
+_BOUNDS = frozenset(
+    {
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A JSON Schema that was checked and compiled."""
+
+    document: dict[str, Any]
+    digest: str
+    validator: Any = field(repr=False, compare=False)
+    """A validator of ``jsonschema_rs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer's validity."""
+
+    valid: bool
+    error: Error | None
+    """The first error; None exactly where ``valid``."""
+    value: Any = field(default=None, repr=False)
+    """The parsed value, also where only the schema was not met; None where nothing parsed."""
+    instance_path: tuple[str | int, ...] = ()
+    """Where in the answer the schema was not met."""
+    schema_path: tuple[str | int, ...] = ()
+    """Which keyword of the schema was not met."""
+
+
+def load_schema(path: Path) -> Schema:
+    """Read a JSON Schema.
+
+    Raises:
+        MissingFileError: no such file.
+        BadSchemaError: not a JSON Schema of a known draft, ``$schema`` absent, an unknown format, a reference that leads
+            out of the file (it is never fetched) or nowhere.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MissingFileError("no such schema", where=str(path)) from error
+    try:
+        document = loads_strict(data, where=str(path))
+    except MalformedFileError as error:
+        raise BadSchemaError(error.what, where=str(path)) from error
+    return make_schema(document, where=str(path))
+
+
+def make_schema(document: Any, *, where: str = "schema") -> Schema:
+    """Check and compile a JSON Schema that is already parsed. Raises as :func:`load_schema`."""
+    if not isinstance(document, dict):
+        raise BadSchemaError("a schema must be a JSON object", where=where)
+    if not isinstance(document.get("$schema"), str):
+        raise BadSchemaError(
+            "key `$schema` is missing, so its draft is unknown",
+            where=where,
+            fix='Add "$schema": "https://json-schema.org/draft/2020-12/schema".',
+        )
+    try:
+        validator = jsonschema_rs.validator_for(
+            document, validate_formats=True, ignore_unknown_formats=False, retriever=_never_fetch
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        # Only the first line: what follows repeats the schema.
+        raise BadSchemaError(f"not a usable JSON Schema ({str(error).splitlines()[0][:200]})", where=where) from None
+    return Schema(document, digest_json(document), validator)
+
+
+def _never_fetch(uri: str) -> Any:
+    raise ValueError("references outside the schema are never fetched")
+
+
+def judge(text: str | bytes, schema: Schema, *, max_depth: int = MAX_DEPTH) -> Judged:
+    """Parse an answer and hold it against the schema. Never raises over what the text is."""
+    parsed = parse_answer(text, max_depth=max_depth)
+    if not parsed.valid:
+        return parsed
+    found = [
+        (ERRORS.index(_keyword(error.kind.name)), _path(error.instance_path), _path(error.schema_path))
+        for error in schema.validator.iter_errors(parsed.value)
+    ]
+    if not found:
+        return parsed
+    rank, instance_path, schema_path = min(found, key=lambda e: (e[0], str(e[1]), str(e[2])))
+    return Judged(False, ERRORS[rank], parsed.value, instance_path, schema_path)
+
+
+def _path(parts: list[str | int]) -> tuple[str | int, ...]:
+    return tuple(parts)
+
+
+def _keyword(name: str) -> Error:
+    if name in _BOUNDS:
+        return "bounds"
+    if name in ("required", "type", "enum", "additionalProperties", "format", "pattern"):
+        return name  # type: ignore[return-value]
+    return "enum" if name == "const" else "other"
+
+
+# --- parsing
+
+
+class _Seen:
+    """What the parser met that JSON does not allow although Python does."""
+
+    def __init__(self) -> None:
+        self.duplicate_key = self.non_finite = False
+
+    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        self.duplicate_key |= len(found) != len(pairs)
+        return found
+
+    def constant(self, name: str) -> float:
+        self.non_finite = True
+        return 0.0
+
+    def number(self, text: str) -> float:
+        value = float(text)
+        self.non_finite |= value in (float("inf"), float("-inf"))
+        return value
+
+    def integer(self, text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:  # Python refuses integers of thousands of digits
+            self.non_finite = True
+            return 0
+
+
+def parse_answer(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Judged:
+    """Parse an answer as strict JSON; ``error`` is then one of the kinds before ``required``."""
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        text.encode("utf-8")
+    except UnicodeError:
+        return Judged(False, "not_utf8")
+    if not text.strip():
+        return Judged(False, "empty")
+    seen = _Seen()
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=seen.pairs,
+            parse_constant=seen.constant,
+            parse_float=seen.number,
+            parse_int=seen.integer,
+        )
+        # Escaped lone surrogates parse, but are no text.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        return Judged(False, _syntax_error(text, error))
+    except UnicodeError:
+        return Judged(False, "not_utf8")
+    except RecursionError:
+        return Judged(False, "too_deep")
+    if seen.duplicate_key:
+        return Judged(False, "duplicate_key")
+    if seen.non_finite:
+        return Judged(False, "non_finite")
+    if _deeper_than(value, max_depth):
+        return Judged(False, "too_deep")
+    return Judged(True, None, value)
+
+
+_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_BEGUN = re.compile(r"-?|\.\d*|[eE][+-]?\d*|\\?(u[0-9a-fA-F]{0,4})?")
+_PROSE = re.compile(r"[^\W\d_]|`")
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> Error:
+    start, rest = text.lstrip(), text[error.pos :].strip()
+    literal = bool(rest) and any(word.startswith(rest) for word in _LITERALS)
+    if error.msg == "Extra data":
+        # A whole value came first: "{...} I hope this helps", or a fence closed behind it.
+        return "fenced_or_prose" if _PROSE.match(rest) else "syntax"
+    if _PROSE.match(start) and not literal:
+        return "fenced_or_prose"
+    if error.msg.startswith("Unterminated string") or literal or _BEGUN.fullmatch(rest):
+        return "truncated"
+    return "syntax"
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [item for v in level if isinstance(v, dict | list) for item in (v.values() if isinstance(v, dict) else v)]
+    return any(isinstance(v, dict | list) for v in level)

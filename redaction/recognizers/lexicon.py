@@ -1,0 +1,112 @@
+"""Which lower-case words are ordinary ones, and which tokens are given names: tells `dana` from `kettle`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module, resources
+from typing import Any
+
+__all__ = ["FOREIGN", "Lexicon"]
+
+FOREIGN = ("de", "es", "fr", "it", "nl", "pl", "pt")
+"""Languages whose function words are known, so that English entity recognition is not trusted on their texts."""
+
+_ENDINGS = ("ies", "es", "s", "ied", "ed", "d", "ing", "er", "ers", "est", "ly", "n't", "'s", "'", "y")
+
+
+_CONTRACTED = frozenset({"m", "ve", "ll", "d", "re", "t", "s"})
+_PARTICLES = frozenset(
+    ("van", "von", "de", "den", "der", "da", "di", "del", "della", "dos", "du", "la", "le", "el", "al", "bin", "ibn")
+    + ("ter", "ten", "zu")
+)
+
+
+class Lexicon:
+    """Words of a spaCy model's own lemmatizer index (WordNet) and stop words, and a list of given names.
+
+    Args:
+        nlp: a loaded spaCy pipeline; without a lemmatizer only stop words and the list beside this file are known.
+        allowed: lower-case words of the policy's allow list, which are never names.
+    """
+
+    def __init__(self, nlp: Any, allowed: frozenset[str]) -> None:
+        self._english: frozenset[str] = frozenset(nlp.Defaults.stop_words)
+        self._index = _lemma_words(nlp)
+        self.given_names = _listed("given_names.txt")
+        self._ambiguous = _listed("ambiguous_names.txt")
+        self._extra = _listed("ordinary_words.txt")
+        self.allowed = allowed
+
+    @cached_property
+    def _foreign(self) -> dict[str, frozenset[str]]:
+        modules = {code: import_module(f"spacy.lang.{code}.stop_words") for code in FOREIGN}
+        return {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
+
+    @cached_property
+    def _any_foreign(self) -> frozenset[str]:
+        return frozenset().union(*self._foreign.values())
+
+    def is_given_name(self, token: str) -> bool:
+        """True for a listed name that is no ordinary word as well (`Rose`, `Mark`)."""
+        return token.casefold() in self.given_names
+
+    def may_be_given_name(self, token: str) -> bool:
+        """True for every listed name, ordinary words included."""
+        return token.casefold() in self.given_names or token.casefold() in self._ambiguous
+
+    def is_word(self, token: str) -> bool:
+        """True for an ordinary word in any form; unambiguous given names are none."""
+        lower = token.casefold()
+        if lower in self.given_names:
+            return False
+        if lower in self.allowed or lower in self._extra or lower in self._any_foreign:
+            return True
+        if "-" in lower:
+            return all(not part or self._in_dictionary(part) for part in lower.split("-"))
+        return self._in_dictionary(lower)
+
+    def is_common(self, token: str) -> bool:
+        """True for words that end no name: function words, courtesies, days, places of the list beside this file."""
+        lower = token.casefold()
+        return lower in self._english or lower in self._extra or lower in self.allowed or lower in self._any_foreign
+
+    @staticmethod
+    def is_particle(token: str) -> bool:
+        return token.casefold() in _PARTICLES
+
+    def _in_dictionary(self, lower: str) -> bool:
+        if lower in self._english or lower in self._index or lower in self._extra:
+            return True
+        stem, mark, rest = lower.partition("'")
+        if mark and rest in _CONTRACTED and (stem in self._english or stem in self._extra):
+            return True
+        for ending in _ENDINGS:
+            stem = lower.removesuffix(ending)
+            if (
+                stem != lower
+                and len(stem) > 1
+                and any(form in self._index for form in (stem, stem + "e", stem + "y", stem[:-1]))
+            ):
+                return True
+        return False
+
+    def language(self, text: str) -> str:
+        """``en``, or the code of the language whose function words are more; short and mixed texts count as English."""
+        words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
+        english = sum(word in self._english for word in words)
+        counts = {code: sum(word in stop for word in words) for code, stop in self._foreign.items()}
+        best = max(counts, key=lambda code: counts[code])
+        return best if counts[best] > max(1, english) else "en"
+
+
+def _lemma_words(nlp: Any) -> frozenset[str]:
+    if "lemmatizer" not in nlp.component_names:
+        return frozenset()
+    index = nlp.get_pipe("lemmatizer").lookups.get_table("lemma_index", {})
+    return frozenset(word for words in index.values() for word in words)
+
+
+def _listed(name: str) -> frozenset[str]:
+    text = resources.files("redaction.recognizers").joinpath(name).read_text("utf-8")
+    lines = (line.split("#")[0] for line in text.splitlines())
+    return frozenset(word.casefold() for line in lines for word in line.split())

@@ -1,0 +1,213 @@
+import json
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill_gov.records.errors import BadSchemaError, MissingFileError
+from evals.structured import ERRORS, judge, load_schema, make_schema, parse_answer
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TRIAGE = make_schema(
+    {
+        "$schema": DRAFT,
+        "type": "object",
+        "properties": {
+            "intent": {"enum": ["refund", "unclear"]},
+            "action": {"const": "ask"},
+            "reply": {"type": "string", "maxLength": 20, "pattern": "^[a-z ]*$"},
+            "mail": {"format": "email"},
+            "other": {"not": {}},
+        },
+        "required": ["intent"],
+        "additionalProperties": False,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "empty"),
+        (" \n\t", "empty"),
+        (b"", "empty"),
+        (b"\xff{}", "not_utf8"),
+        ('"\ud800"', "not_utf8"),
+        ('"\\ud800"', "not_utf8"),
+        ("```json\n{}\n```", "fenced_or_prose"),
+        ("Sure! Here it is: {}", "fenced_or_prose"),
+        ("{} I hope this helps", "fenced_or_prose"),
+        ("{}\n```", "fenced_or_prose"),
+        ("the answer is 3", "fenced_or_prose"),
+        ('{"a": 1', "truncated"),
+        ('{"a": tru', "truncated"),
+        ('{"a": "x', "truncated"),
+        ('{"a": "x\\', "truncated"),
+        ('{"a": "\\u12', "truncated"),
+        ('{"a": 1,', "truncated"),
+        ('{"a": -', "truncated"),
+        ('{"a": 1.', "truncated"),
+        ('{"a"', "truncated"),
+        ("[1, 2", "truncated"),
+        ("{", "truncated"),
+        ('{"a": 1}}', "syntax"),
+        ("{a: 1}", "syntax"),
+        ("{'a': 1}", "syntax"),
+        ('{"a": 1,}', "syntax"),
+        ('{"a" 1}', "syntax"),
+        ('{"a": True}', "syntax"),
+        ("}", "syntax"),
+        ('{"a": 1, "a": 2}', "duplicate_key"),
+        ('{"a": {"b": 1, "b": 1}}', "duplicate_key"),
+        ('{"a": NaN}', "non_finite"),
+        ("Infinity", "non_finite"),
+        ('{"a": -Infinity}', "non_finite"),
+        ('{"a": 1e999}', "non_finite"),
+        ('{"a": ' + "9" * 5000 + "}", "non_finite"),
+        ("[" * 100_000, "too_deep"),
+        ("[" * 65 + "]" * 65, "too_deep"),
+    ],
+)
+def test_first_error_of_the_text(text, error):
+    found = parse_answer(text)
+    assert (found.valid, found.error, found.value) == (False, error, None)
+    assert judge(text, TRIAGE) == found
+
+
+def test_earlier_errors_come_first():
+    assert parse_answer('{"a": NaN, "a": 1').error == "truncated"
+    assert parse_answer('{"a": NaN, "a": 1}').error == "duplicate_key"
+
+
+@pytest.mark.parametrize("text", ["{}", "true", "null", '"x"', "-0.5e3", " [1] ", "[" * 64 + "]" * 64, b'{"\xc3\xa9": 1}'])
+def test_strict_json_passes(text):
+    found = parse_answer(text)
+    assert (found.valid, found.error) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "where"),
+    [
+        ({}, "required", ()),
+        ({"intent": "refund", "reply": 3}, "type", ("reply",)),
+        ([], "type", ()),
+        ({"intent": "x"}, "enum", ("intent",)),
+        ({"intent": "refund", "action": "x"}, "enum", ("action",)),
+        ({"intent": "refund", "more": 1}, "additionalProperties", ()),
+        ({"intent": "refund", "mail": "no mail"}, "format", ("mail",)),
+        ({"intent": "refund", "reply": "UPPER"}, "pattern", ("reply",)),
+        ({"intent": "refund", "reply": "a" * 21}, "bounds", ("reply",)),
+        ({"intent": "refund", "other": 1}, "other", ("other",)),
+        ({"intent": "x", "reply": "UPPER", "more": 1}, "enum", ("intent",)),
+        ({"reply": "UPPER"}, "required", ()),
+    ],
+)
+def test_first_error_of_the_schema(value, error, where):
+    found = judge(json.dumps(value), TRIAGE)
+    assert (found.valid, found.error, found.instance_path) == (False, error, where)
+    assert found.schema_path
+    assert found.value == value
+
+
+def test_a_valid_answer():
+    found = judge('{"intent": "refund", "mail": "a@example.com"}', TRIAGE)
+    assert (found.valid, found.error) == (True, None)
+    assert found.value == {"intent": "refund", "mail": "a@example.com"}
+
+
+def test_what_an_answer_says_is_not_in_its_repr():
+    assert "refund" not in repr(judge('{"intent": "refund"}', TRIAGE))
+
+
+@settings(max_examples=200)
+@given(st.one_of(st.text(), st.binary(), st.from_regex(r"[\[\]{}\",:0-9a-z\\ .-]*")))
+def test_judge_is_total(text):
+    found = judge(text, TRIAGE)
+    assert found.valid == (found.error is None)
+    assert found.error is None or found.error in ERRORS
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+).filter(lambda v: "\\ud" not in json.dumps(v))
+
+
+@given(json_values)
+def test_every_json_value_parses_and_every_prefix_of_an_object_does_not(value):
+    text = json.dumps({"v": value}, ensure_ascii=False)
+    assert parse_answer(text).value == {"v": value}
+    for cut in range(1, len(text), max(1, len(text) // 8)):
+        assert not parse_answer(text[:cut]).valid
+
+
+def test_a_pattern_that_backtracks_for_ever_is_bounded():
+    slow = make_schema({"$schema": DRAFT, "pattern": "^(a+)+$"})
+    assert judge(json.dumps("a" * 5000 + "!"), slow).error == "pattern"
+
+
+# --- schemas
+
+
+def write(tmp_path, text):
+    path = tmp_path / "schema.json"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_load_schema(tmp_path):
+    schema = load_schema(write(tmp_path, json.dumps({"$schema": DRAFT, "type": "integer"})))
+    assert judge("1", schema).valid
+    assert schema.digest.startswith("sha256:")
+
+
+@pytest.mark.parametrize("draft", ["http://json-schema.org/draft-07/schema#", DRAFT])
+def test_formats_are_asserted_under_every_draft(draft):
+    schema = make_schema({"$schema": draft, "format": "date"})
+    assert judge('"2026-02-30"', schema).error == "format"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "true",
+        "3",
+        "not json",
+        '{"type": "object"}',
+        f'{{"$schema": "{DRAFT}", "type": "objct"}}',
+        f'{{"$schema": "{DRAFT}", "required": "a"}}',
+        f'{{"$schema": "{DRAFT}", "pattern": "("}}',
+        f'{{"$schema": "{DRAFT}", "format": "no-such-format"}}',
+        f'{{"$schema": "{DRAFT}", "$ref": "#/$defs/nothing"}}',
+        f'{{"$schema": "{DRAFT}", "$schema": "{DRAFT}"}}',
+        '{"$schema": "https://example.com/my-own-draft"}',
+        '{"$schema": 7}',
+    ],
+)
+def test_what_is_no_schema_is_refused(tmp_path, text):
+    with pytest.raises(BadSchemaError) as caught:
+        load_schema(write(tmp_path, text))
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "ref", ["https://example.com/s.json", "http://localhost:1/s.json", "file:///etc/hostname", "other.json"]
+)
+def test_a_remote_reference_is_refused_and_never_fetched(tmp_path, monkeypatch, ref):
+    def never(*args, **kwargs):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", never)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(BadSchemaError):
+        load_schema(write(tmp_path, json.dumps({"$schema": DRAFT, "properties": {"a": {"$ref": ref}}})))
+
+
+def test_no_schema_file(tmp_path):
+    with pytest.raises(MissingFileError):
+        load_schema(tmp_path / "nothing.json")

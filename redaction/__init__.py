@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from redaction.findings import Finding, Redacted, Span
     from redaction.policy import RedactionPolicy
     from redaction.redactor import RedactedJson, Redactor
-    from redaction.residual import ResidualHit, residual
+    from redaction.residual import ResidualHit
 
 __all__ = [
     "Finding",
@@ -21,7 +21,6 @@ __all__ = [
     "Redactor",
     "ResidualHit",
     "Span",
-    "residual",
 ]
 
 _MODULES = {
@@ -33,7 +32,6 @@ _MODULES = {
     "Redactor": "redaction.redactor",
     "ResidualHit": "redaction.residual",
     "Span": "redaction.findings",
-    "residual": "redaction.residual",
 }
 
 

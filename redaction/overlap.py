@@ -11,13 +11,13 @@ __all__ = ["PRIORITY", "resolve"]
 
 PRIORITY = (
     "URL",
+    "CRYPTO",
     "API_KEY",
     "EMAIL",
     "IBAN",
     "CARD",
     "MAC_ADDRESS",
     "IP_ADDRESS",
-    "CRYPTO",
     "NATIONAL_ID",
     "PASSPORT",
     "ORDER_NUMBER",

@@ -15,7 +15,7 @@ from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
 from redaction.policy import RedactionPolicy, load_policy
-from redaction.recognizers.rule import TIMEOUT_S, compiled
+from redaction.recognizers.rule import compiled, matches
 from redaction.surrogates import Numbering, canonical, placeholders
 from redaction.unicode import DetectionText, detection_text
 
@@ -193,7 +193,7 @@ class Redactor:
             pattern = compiled(rf"(?<!\w){_literal(value)}(?!\w)", flags)
             for i, text in enumerate(texts):
                 seen = _masked(text, issued[i], found[i])
-                spans = [seen.original(*m.span()) for m in pattern.finditer(seen.text, timeout=TIMEOUT_S)]
+                spans = [seen.original(*m.span()) for m in matches(pattern, seen.text)]
                 found[i].extend(Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans)
                 if spans:
                     changed.add(i)

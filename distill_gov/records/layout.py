@@ -20,9 +20,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 def _checked(name: str, kind: str) -> str:
     # Names become path components: anything else could step out of the project.
     if not _NAME.fullmatch(name) or ".." in name:
-        raise BadInputError(
-            f"{kind} name must be 1-64 of a-z, 0-9, dot, dash, underscore, starting with a letter or digit"
-        )
+        raise BadInputError(f"{kind} name must be 1-64 of a-z, 0-9, dot, dash, underscore, starting with a letter or digit")
     return name
 
 

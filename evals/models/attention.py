@@ -32,9 +32,7 @@ def encode_prefix(model: PreTrainedModel, tokens: list[int]) -> SharedPrefix:
     """Run the prompt once and keep its keys and values."""
     cache = DynamicCache()
     with torch.inference_mode():
-        model(
-            input_ids=torch.tensor([tokens], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
+        model(input_ids=torch.tensor([tokens], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
     return SharedPrefix(
         tuple(tokens),
         tuple(layer.keys[0].contiguous() for layer in cache.layers),
@@ -65,7 +63,9 @@ def _attend(
         return out.transpose(1, 2), None
     grouped = query.view(batch, -1, groups, queries, size)
     own = torch.matmul(grouped * scaling, key.unsqueeze(2).transpose(-1, -2))
-    own = own.masked_fill(~attention_mask[..., : key.shape[2]].unsqueeze(2), float("-inf")) if attention_mask is not None else own
+    own = (
+        own.masked_fill(~attention_mask[..., : key.shape[2]].unsqueeze(2), float("-inf")) if attention_mask is not None else own
+    )
     index: int = module.layer_idx  # type: ignore[assignment]
     # One product for the whole batch: the prefix is read from memory once, not once a row.
     flat = (grouped * scaling).permute(1, 0, 2, 3, 4).reshape(key.shape[1], -1, size)

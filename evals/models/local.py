@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,18 +134,22 @@ class LocalModel:
     def answer(self, batch: Sequence[Sequence[Mapping[str, str]]], *, decoding: str) -> list[Answer]:
         """Answer chats. ``decoding``: ``grammar`` (under the schema) or ``free``."""
         writers = [_Writer(self, decoding == "grammar" and self._grammar is not None) for _ in batch]
-        self._decode([self.prompt_ids(m) for m in batch], writers)
+        self._decode([self.prompt_ids(m) + w.take_forced() for m, w in zip(batch, writers, strict=True)], writers, self._shared)
         return [w.answer() for w in writers]
 
-    def complete(self, prompts: Sequence[Sequence[int]], openings: Sequence[Sequence[int]]) -> list[Answer]:
-        """Finish answers whose first tokens are given (decisions already taken), under the grammar."""
+    def complete(
+        self, prompts: Sequence[Sequence[int]], openings: Sequence[Sequence[int]], shared: SharedPrefix
+    ) -> list[Answer]:
+        """Finish answers whose first tokens (``openings``) are settled, under the grammar.
+
+        The openings move the grammar on but are not fed: the prompts stand in their place, in a form of their own.
+        """
         writers = [_Writer(self, True, opening) for opening in openings]
-        self._decode(prompts, writers)
+        self._decode([list(p) for p in prompts], writers, shared)
         return [w.answer() for w in writers]
 
-    def _decode(self, prompts: Sequence[Sequence[int]], writers: Sequence[_Writer]) -> None:
-        batch = _Batch(self.model, self._shared, self.tokenizer.pad_token_id or 0)
-        pending = [list(p) + w.take_forced() for p, w in zip(prompts, writers, strict=True)]
+    def _decode(self, pending: list[list[int]], writers: Sequence[_Writer], shared: SharedPrefix | None) -> None:
+        batch = _Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
         active = list(range(len(writers)))
         with torch.inference_mode():
             while active:
@@ -228,15 +232,14 @@ class _Writer:
         self.finish: Any = "length"
         self.state = owner.grammar.start() if constrained and owner.grammar else None
         self.logp: list[float] = []
-        self.opening = list(opening)
         self.deciding = constrained and owner.format is not None and not opening and bool(owner.format.fields)
+        for token in opening:
+            self._accept(token)
 
     def take_forced(self) -> list[int]:
         """Tokens that leave no choice now; they are fed together with the token before them."""
         run: list[int] = []
-        if self.opening:
-            run, self.opening = self.opening, []
-        elif self.state is not None:
+        if self.state is not None:
             run = self._next_literal() if self.deciding else self.state.forced()
         for token in run:
             self._accept(token)
@@ -323,13 +326,4 @@ class _Writer:
     def answer(self) -> Answer:
         end = self.owner.tokenizer.eos_token_id
         shown = [t for t in self.tokens if t != end]
-        return Answer(
-            self.owner.tokenizer.decode(shown), tuple(self.tokens), self.finish, tuple(self.distributions)
-        )
-
-
-def batches(items: Sequence[Any], length: Callable[[Any], int], size: int) -> Iterator[list[int]]:
-    """Indices of items in batches of like length, the same for the same items whatever ran before."""
-    order = sorted(range(len(items)), key=lambda i: (length(items[i]), i))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+        return Answer(self.owner.tokenizer.decode(shown), tuple(self.tokens), self.finish, tuple(self.distributions))

@@ -52,7 +52,7 @@ QUESTIONS = (
     "on which ",
 )
 CHAT = {"please": "pls", "you": "u", "your": "ur", "are": "r", "because": "cos", "thanks": "thx", "what": "wat"}
-PLAIN = ("hurr", "urgen", "today", "tomorrow", "tonight", "immediate")
+PLAIN: tuple[str, ...] = ("hurr", "urgen", "today", "tomorrow", "tonight", "immediate")
 # The first letters of the words that name a topic: typing errors elsewhere leave no doubt what a message is about.
 PLAIN += ("parcel", "packag", "courier", "deliver", "track", "refund", "money", "return", "invoic", "charg", "paymen", "vouch")
 PLAIN += ("passwor", "login", "locked", "accoun", "hacke", "broke", "error", "crash", "leak", "smoke", "shock", "subscri")
@@ -269,9 +269,9 @@ def compose(job: Job, situation: Situation, phrases: Mapping[str, Any], rng: ran
 
     urgency, mood = situation.urgency, ""
     if urgency is None:
-        urgency = rng.choices(("normal", "low", "high"), (70, 12, 18))[0]
+        urgency = rng.choices(("normal", "low", "high"), (68, 15, 17))[0]
         if intent in ("stock", "unclear"):
-            urgency = "high" if urgency == "high" else "low"
+            urgency = rng.choices(("low", "high"), (9, 1))[0]
         elif tone == "angry" and urgency == "low":
             urgency = "normal"
         banks = {"stock": {"low": "low_stock", "high": "high_stock"}, "unclear": {"high": "high"}}
@@ -287,7 +287,7 @@ def compose(job: Job, situation: Situation, phrases: Mapping[str, Any], rng: ran
     if pii and grave and intent == "harm":
         pii = ["[[PERSON|{name}]]"]
     opening = rng.choice(phrases["angry" if tone == "angry" else "openings"])
-    if intent == "harm" or core.startswith("good "):
+    if intent == "harm" or core.startswith(("good ", "hi ")):
         opening = ""
     body = (
         core
@@ -305,7 +305,7 @@ def compose(job: Job, situation: Situation, phrases: Mapping[str, Any], rng: ran
         if parts[at - 1].endswith(",") and parts[at][1].islower():
             parts[at] = parts[at][0].lower() + parts[at][1:]
     text = " ".join(parts).format(**slots)
-    text = re.sub(r"\b([Aa]) (?=(?:espresso|over-ear|R6)\b)", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=(?:espresso|over-ear|R6|ugly)\b)", r"\1n ", text)
     if tone == "typos":
         text = misspell(text, rng)
     reference = {"intent": intent, "urgency": urgency, "action": situation.action, "reply": situation.reply.format(**slots)}

@@ -30,7 +30,7 @@ _CAPPED_TYPE = (
     r"(?:Street|St|Road|Rd|Lane|Ln|Avenue|Ave|Drive|Dr|Close|Court|Ct|Way|Place|Pl|Crescent|Cres|Terrace|Gardens"
     r"|Gdns|Grove|Square|Sq|Hill|Park|Row|Walk"
     r"|Mews|Boulevard|Blvd|Parkway|Pkwy|Highway|Hwy|Quay|View|Rise|Green|Yard|Wharf|Fields?|Meadows?|Circle|Cir"
-    r"|Trail|Parade|Drove|Croft|Path|Bank|End|Loop|Alley|Chase|Strand)"
+    r"|Trail|Parade|Drove|Croft|Path|Bank|End|Loop|Alley|Chase|Strand|Wynd|Brae|Mount|Vale)"
 )
 _HOUSE = (
     rf"(?:{_CAP}(?:\s{_CAP}){{0,2}}\s(?:Farm|House|Cottage|Lodge|Barn|Mill|Court|Hall|Villa|Manor|Rectory|Building)\s*,\s*)?"

@@ -98,5 +98,5 @@ def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:
         PatternRule("phone/international", "1", "PHONE", _INTERNATIONAL, 0.7, _international),
         PatternRule("phone/national", "1", "PHONE", _NATIONAL, 0.6, _national),
         PatternRule("phone/north_american", "1", "PHONE", _NORTH_AMERICAN, 0.7),
-        PatternRule("phone/context", "1", "PHONE", _SHORT, 0.6, _no_date, _PHONE_WORDS, 60),
+        PatternRule("phone/context", "1", "PHONE", _SHORT, 0.6, _no_date, _PHONE_WORDS, None, 60),
     )

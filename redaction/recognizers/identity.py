@@ -53,8 +53,11 @@ _PASSPORT_WORDS = compiled(
     r"| paszport\w* | passaporte | pass-?nr\.? | passnummer )"
     r" \b [^\n\ufffc]{0,50} $"
 )
+_PASSPORT_AFTER = compiled(
+    r"[^\w\n]{0,3} [^\n\d]{0,20} \b(?:passport|reisepass|paspoort|pasaporte|passeport|passaporto|paszport)\b"
+)
 _PASSPORT_VALUE = compiled(
-    r"(?<![\w-]) (?: [a-z]{0,3}[ ]?\d{6,9}[a-z]? | [a-z]\d{2}[ ]?\d{5,6} "
+    r"(?<![\w-]) (?: \d{3}[ ]\d{3}[ ]\d{3} | [a-z]{0,3}[ ]?\d{6,9}[a-z]? | [a-z]\d{2}[ ]?\d{5,6} "
     r"| (?=[a-z0-9]*\d[a-z0-9]*\d) (?=[a-z0-9]*[a-z]) [a-z0-9]{8,10} | \d{2}[a-z]{2}\d{5} ) (?![\w-])"
 )
 _PASSPORT_ZONE = compiled(r"p[a-z<][a-z]{3}[a-z]+<<[a-z<]{5,40} (?: \s? [a-z0-9<]{30,44} )?")
@@ -80,6 +83,17 @@ _BIRTH_WORDS = compiled(
     r"| \banniversaire\b | \bcompleanno\b )"
     r" [^\n]{0,60} $"
 )
+
+_BIRTH_AFTER = compiled(
+    r"[^\n\d]{0,60} \b(?:date\sof\sbirth|birth\s?(?:date|day)|d\.?o\.?b\.?|was\sborn|geburtsdatum|geboortedatum)\b"
+)
+
+
+_LONG_AGO = compiled(r"(?<!\d)(?:19[2-9]\d|200\d)(?!\d)")
+
+
+def _long_ago(value: str) -> bool:
+    return _LONG_AGO.search(value) is not None
 
 
 def _six_digits(value: str) -> bool:
@@ -118,6 +132,7 @@ def national_id_rules() -> tuple[Rule, ...]:
             0.9,
             checksums.bsn_valid,
             _ID_NEAR,
+            None,
             60,
         ),
         PatternRule(
@@ -128,20 +143,24 @@ def national_id_rules() -> tuple[Rule, ...]:
             0.9,
             checksums.nhs_valid,
             _ID_NEAR,
+            None,
             60,
         ),
-        PatternRule("national_id/named", "1", entity, _ID_VALUE, 0.7, _six_digits, _ID_WORDS, 50),
-        PatternRule("national_id/near", "1", entity, _ID_DIGITS, 0.6, _six_digits, _ID_NEAR, 70),
+        PatternRule("national_id/named", "1", entity, _ID_VALUE, 0.7, _six_digits, _ID_WORDS, None, 50),
+        PatternRule("national_id/near", "1", entity, _ID_DIGITS, 0.6, _six_digits, _ID_NEAR, None, 70),
     )
 
 
 def passport_rules() -> tuple[Rule, ...]:
     return (
-        PatternRule("passport/named", "1", "PASSPORT", _PASSPORT_VALUE, 0.8, None, _PASSPORT_WORDS, 70),
+        PatternRule("passport/named", "1", "PASSPORT", _PASSPORT_VALUE, 0.8, None, _PASSPORT_WORDS, _PASSPORT_AFTER, 70),
         PatternRule("passport/zone", "1", "PASSPORT", _PASSPORT_ZONE, 0.9),
     )
 
 
 def birth_date_rules() -> tuple[Rule, ...]:
-    """Only dates near a word of birth: the other dates of a message are what it is about."""
-    return (PatternRule("birth_date/near", "1", "BIRTH_DATE", _DATE, 0.8, None, _BIRTH_WORDS, 75),)
+    """Dates near a word of birth, and full dates from 1920 to 2009: the other dates of a message are what it is about."""
+    return (
+        PatternRule("birth_date/near", "1", "BIRTH_DATE", _DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80),
+        PatternRule("birth_date/long_ago", "1", "BIRTH_DATE", _DATE, 0.5, _long_ago),
+    )

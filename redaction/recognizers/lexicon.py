@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from importlib import import_module, resources
 from typing import Any
 
@@ -16,8 +15,28 @@ _ENDINGS = ("ies", "es", "s", "ied", "ed", "d", "ing", "er", "ers", "est", "ly",
 
 _CONTRACTED = frozenset({"m", "ve", "ll", "d", "re", "t", "s"})
 _PARTICLES = frozenset(
-    ("van", "von", "de", "den", "der", "da", "di", "del", "della", "dos", "du", "la", "le", "el", "al", "bin", "ibn")
-    + ("ter", "ten", "zu")
+    [
+        "van",
+        "von",
+        "de",
+        "den",
+        "der",
+        "da",
+        "di",
+        "del",
+        "della",
+        "dos",
+        "du",
+        "la",
+        "le",
+        "el",
+        "al",
+        "bin",
+        "ibn",
+        "ter",
+        "ten",
+        "zu",
+    ]
 )
 
 
@@ -36,15 +55,9 @@ class Lexicon:
         self._ambiguous = _listed("ambiguous_names.txt")
         self._extra = _listed("ordinary_words.txt")
         self.allowed = allowed
-
-    @cached_property
-    def _foreign(self) -> dict[str, frozenset[str]]:
         modules = {code: import_module(f"spacy.lang.{code}.stop_words") for code in FOREIGN}
-        return {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
-
-    @cached_property
-    def _any_foreign(self) -> frozenset[str]:
-        return frozenset().union(*self._foreign.values())
+        self._foreign = {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
+        self._any_foreign: frozenset[str] = frozenset().union(*self._foreign.values())
 
     def is_given_name(self, token: str) -> bool:
         """True for a listed name that is no ordinary word as well (`Rose`, `Mark`)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.lexicon import Lexicon
-from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled
+from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["name_rules"]
 
@@ -43,18 +43,18 @@ _STRONG_ANCHOR = compiled(
     rf" | \baccount\s?holder | \bcard\s?holder | \bapplicant | \bname"
     rf" | \bi\s?am\scalled | \bich\shei(?:ß|ss)e | \bmein\sname\sist | \bje\sm'appelle | \bmon\snom\sest "
     rf"| \bme\sllamo | \bmi\snombre\ses | \bmi\schiamo | \bil\smio\snome\sè | \bnazywam\ssię | \bmam\sna\simię"
-    rf" | \bik\sheet | \bmijn\snaam\sis | \bme\schamo | \bo\smeu\snome\sé ) \s* [\"'(]? (?-i:(?P<value>{_ANY_NAME}))"
+    rf" | \bik\sheet | \bmijn\snaam\sis | \bme\schamo | \bo\smeu\snome\sé ) \s* [\"'(]? (?-i:(?P<value>{_ANY_NAME})) (?![\w@])"
 )
 _WEAK_ANCHOR = compiled(
     rf"\b (?: called | named | this\sis | it'?s | it\sis | i'?m | i\sam | im | am | ask\sfor | speak\sto "
     rf"| talk(?:ed)?\s(?:to|with) | spoke\s(?:to|with) | contact(?:\sis)? | dear | hi | hello | hey | signed "
-    rf"| signed\sby | says | say | from | to | with | by | for | is | he\swas | she\swas"
+    rf"| signed\sby | says | say | from | to | of | with | by | for | is | he\swas | she\swas"
     rf" | instead\sof | tell | my\s(?:ex|wife|husband|partner|boyfriend|girlfriend|gf|bf|son|daughter|brother"
     rf"|sister|mother|father|mum|mom|dad|boss|colleague|friend|neighbou?r|flatmate|roommate|landlord|cousin|uncle"
     rf"|aunt|lawyer|doctor|manager)"
     rf" | neighbou?r | agent | colleague | technician | courier | driver | hier\s(?:ist|spricht) | ich\sbin "
     rf"| je\ssuis | c'est | soy | sono | ik\sben | jestem | hallo | hola | ciao | bonjour | liebe[r]? "
-    rf"| sehr\sgeehrte[r]? | beste | attention ) [\s,:]+ (?-i:(?P<value>{_ANY_NAME}))"
+    rf"| sehr\sgeehrte[r]? | beste | attention ) [\s,:]+ (?-i:(?P<value>{_ANY_NAME})) (?![\w@])"
 )
 _CLOSING = compiled(
     rf"(?: \b(?:thanks|thank\syou|thx|thanx|ty|tysm|cheers|(?:kind(?:est)?|best|warm|many)?\s?(?:regards|wishes)"
@@ -69,7 +69,7 @@ _CLOSING = compiled(
 )
 # A stretch between marks that consists of nothing but a name: at the end of a message, before a phone number, in commas.
 _SEGMENT = compiled(
-    rf"(?: ^ | (?<=[.!?;:,\n(\"\u2026\ufffc-]) ) [\s*_~-]* (?P<value>{_ANY_NAME}) [ \t]* (?= $ "
+    rf"(?: ^ | (?<=[.!?;:,\n(\"\u2026\ufffc-]) ) [ \t*_~-]{{0,3}} (?P<value>{_ANY_NAME}) [ \t]* (?= $ "
     rf"| [.!?;:,\n)\"\ufffc(+] | [x]{{1,3}}\b | -{{1,2}}\s )",
     CASE,
 )
@@ -77,6 +77,50 @@ _CAPITAL_RUN = compiled(rf"(?<![\w@./-]) (?P<value>{_CAPITAL_NAME}) (?![\w@]|-\w
 _WORD = compiled(rf"(?<![\w@./:=-]) {_PLAIN} (?![\w@/=]|[.:-]\w)", CASE)
 _CONTACT_AFTER = compiled(r"[\s,.:;-]* (?: \ufffc | [+(]{0,2}\d[\d\s()./-]{6,} | [\w.+-]+@ )")
 _SENDER = compiled(r"(?<![\w.@-]) (?P<value> \p{Lu}\.\s?\p{Lu}[\p{L}'-]{2,} | \p{Ll}\.\s\p{Ll}{4,} ) (?![\w@])", CASE)
+
+
+_COMPANY = frozenset(
+    (
+        "ag",
+        "bank",
+        "bv",
+        "cafe",
+        "co",
+        "company",
+        "consulting",
+        "corp",
+        "dental",
+        "design",
+        "energy",
+        "gmbh",
+        "group",
+        "hotel",
+        "inc",
+        "insurance",
+        "kft",
+        "llc",
+        "llp",
+        "ltd",
+        "media",
+        "plc",
+        "practice",
+        "sa",
+        "sarl",
+        "school",
+        "services",
+        "shop",
+        "solutions",
+        "spa",
+        "srl",
+        "store",
+        "studio",
+        "studios",
+        "systems",
+        "telecom",
+        "university",
+    )
+)
+"""Words of a company's name: a run of capitals with one of them is no person, unless something else says so."""
 
 
 class NameJudge:
@@ -111,7 +155,7 @@ class NameJudge:
         tokens = self.tokens(value)
         unknown = sum(self.is_unknown(t) for t in tokens)
         capitals = sum(t[0].isupper() for t in tokens)
-        if not tokens:
+        if not tokens or any(t.casefold() in _COMPANY for t in tokens):
             return False
         if self.lexicon.is_given_name(tokens[0]):
             return len(tokens) == 1 or unknown + capitals > 1
@@ -141,7 +185,7 @@ class SpacyNames:
             return
         foreign = self._judge.lexicon.language(text) != "en"
         for entity in entities:
-            for match in _CAPITAL_RUN.finditer(entity.text, timeout=TIMEOUT_S):
+            for match in matches(_CAPITAL_RUN, entity.text):
                 start, end = entity.start_char + match.start("value"), entity.start_char + match.end("value")
                 if self._believed(match["value"], entity.label_, foreign):
                     yield Hit(self.entity, start, end, 0.7, self.id, self.version)
@@ -157,6 +201,8 @@ class SpacyNames:
             return False
         if self._judge.listed(value):
             return True
+        if any(token.casefold() in _COMPANY for token in tokens):
+            return False
         if label != "PERSON" or foreign:
             return False
         return any(self._judge.is_unknown(t) for t in tokens) or not any(self._judge.lexicon.is_common(t) for t in tokens)
@@ -173,7 +219,7 @@ class GivenNames:
         self._judge = judge
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        words = list(_WORD.finditer(text, timeout=TIMEOUT_S))
+        words = list(matches(_WORD, text))
         for index, match in enumerate(words):
             given = self._judge.lexicon.is_given_name(match[0])
             if not given and not (self._judge.lexicon.may_be_given_name(match[0]) and match[0][0].isupper()):
@@ -217,17 +263,17 @@ class PlacedNames:
         self._judge = judge
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        for match in _TITLED.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_TITLED, text):
             if self._judge.stated(match["name"]):
                 yield self._hit(match.span(), 0.8)
-        for match in _STRONG_ANCHOR.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_STRONG_ANCHOR, text):
             yield from self._after_anchor(match, text, 0.8, strong=True)
-        for match in _WEAK_ANCHOR.finditer(text, timeout=TIMEOUT_S, overlapped=True):
+        for match in matches(_WEAK_ANCHOR, text, overlapped=True):
             yield from self._after_anchor(match, text, 0.6, strong=False)
-        for match in _CLOSING.finditer(text, timeout=TIMEOUT_S, overlapped=True):
+        for match in matches(_CLOSING, text, overlapped=True):
             if self._closes(match["value"]):
                 yield self._hit(match.span("value"), 0.8)
-        for match in _SENDER.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_SENDER, text):
             if self._judge.stated(match["value"]):
                 yield self._hit(match.span("value"), 0.6)
         yield from self._segments(text)
@@ -239,7 +285,7 @@ class PlacedNames:
         """The tokens after an anchor, up to the first that belongs to the sentence again."""
         start = match.start("value")
         end, tokens = start, 0
-        for word in _WORD.finditer(match["value"], timeout=TIMEOUT_S):
+        for word in matches(_WORD, match["value"]):
             token = word[0]
             named = self._judge.is_unknown(token) or (token[0].isupper() and self._judge.lexicon.may_be_given_name(token))
             if strong and tokens == 0:
@@ -252,6 +298,8 @@ class PlacedNames:
             if not strong and tokens == 0 and not token[0].isupper() and not self._judge.lexicon.is_given_name(token):
                 break
             end, tokens = start + word.end(), tokens + 1
+        if not strong and any(t.casefold() in _COMPANY for t in self._judge.tokens(text[start:end])):
+            return
         if tokens == 0 or (not strong and tokens == 1 and not self._judge.lexicon.may_be_given_name(text[start:end].strip())):
             return
         yield self._hit((start, end), score)
@@ -260,17 +308,25 @@ class PlacedNames:
         tokens = self._judge.tokens(value)
         if not tokens or any(t.casefold() in self._judge.lexicon.allowed for t in tokens):
             return False
+        if any(
+            t[0].islower() and self._judge.lexicon.is_common(t) and not self._judge.lexicon.is_particle(t) for t in tokens[1:]
+        ):
+            return False
         known = [self._judge.lexicon.may_be_given_name(t) or self._judge.is_unknown(t) for t in tokens]
         return known[0] or (len(tokens) > 1 and any(known) and all(t[0].isupper() for t in tokens))
 
     def _segments(self, text: str) -> Iterator[Hit]:
         foreign = self._judge.lexicon.language(text) != "en"
-        for match in _SEGMENT.finditer(text, timeout=TIMEOUT_S, overlapped=True):
+        for match in matches(_SEGMENT, text, overlapped=True):
             value, tokens = match["value"], self._judge.tokens(match["value"])
             if (
                 not tokens
                 or self._judge.lexicon.is_common(tokens[0])
                 or any(t.casefold() in self._judge.lexicon.allowed for t in tokens)
+            ):
+                continue
+            if any(
+                t[0].islower() and self._judge.lexicon.is_common(t) and not self._judge.lexicon.is_particle(t) for t in tokens
             ):
                 continue
             listed = self._judge.listed(value)

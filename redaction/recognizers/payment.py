@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.checksums import iban_valid, luhn
-from redaction.recognizers.rule import TIMEOUT_S, Hit, PatternRule, PresidioPatternRule, Rule, compiled
+from redaction.recognizers.rule import Hit, PatternRule, PresidioPatternRule, Rule, compiled, matches
 
 __all__ = ["IBAN_LENGTHS", "payment_rules"]
 
@@ -22,7 +22,10 @@ IBAN_LENGTHS = {
 """Characters of an IBAN by country (the SWIFT IBAN registry)."""
 
 _IBAN_START = compiled(r"(?<![a-z0-9]) (?P<country>[a-z]{2}) \d{2} (?= (?:[ .-]?[a-z0-9]){11,30} )")
-_CARD = compiled(r"(?<![\w.]) (?<!\d[ -]) [2-6] (?:[ -]?\d){12,18} (?![\w]|[.-]\d)")
+_CARD = compiled(
+    r"(?<![\w.]) (?<!\d[ -]) (?=[2-6]) (?: \d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7} | \d{4}[ -]?\d{6}[ -]?\d{5} "
+    r"| \d{13,19} ) (?![\w]|[.-]\d)"
+)
 _CARD_CONTEXT_TAIL = compiled(
     r"\b (?: cvv2? | cvc2? | security\scode | prüfziffer | kartenprüfnummer ) (?:\s(?:is|ist"
     r"|code))? \s?[:=]?\s? (?P<value>\d{3,4}) \b"
@@ -37,7 +40,7 @@ class Ibans:
     entity = "IBAN"
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        for match in _IBAN_START.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_IBAN_START, text):
             length = IBAN_LENGTHS.get(match["country"].upper())
             end = _end_after(text, match.start(), length) if length else None
             if end is not None and iban_valid(text[match.start() : end]) and not text[end : end + 1].isalnum():

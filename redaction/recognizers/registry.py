@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from redaction.recognizers.lexicon import Lexicon
-from redaction.recognizers.rule import Hit, Rule, compiled
+from redaction.recognizers.rule import Hit, Rule, compiled, matches
 
 if TYPE_CHECKING:
     from redaction.policy import RedactionPolicy
@@ -58,7 +58,7 @@ class DenyRule:
         self._pattern = compiled(rf"(?<!\w)(?:{escaped})(?!\w)")
 
     def find(self, text: str, doc: Any) -> list[Hit]:
-        return [Hit(self.entity, m.start(), m.end(), 1.0, self.id, self.version) for m in self._pattern.finditer(text)]
+        return [Hit(self.entity, m.start(), m.end(), 1.0, self.id, self.version) for m in matches(self._pattern, text)]
 
 
 def _escape(value: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import regex  # type: ignore[import-untyped]
 
-__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled"]
+__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "matches"]
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 10.0
 """Seconds that one pattern may take on one text. A pattern that takes longer fails the text; it is not skipped."""
 
 
@@ -21,6 +21,15 @@ CASE = 0
 def compiled(source: str, flags: int = regex.IGNORECASE) -> Any:
     """A verbose-mode pattern of the `regex` package, which knows timeouts; capitals do not matter unless told."""
     return regex.compile(source, flags | regex.VERBOSE)
+
+
+def matches(pattern: Any, text: str, *, overlapped: bool = False) -> list[Any]:
+    """All matches at once: the timeout runs on between matches that are taken one by one.
+
+    Raises:
+        TimeoutError: the pattern took longer than `TIMEOUT_S`.
+    """
+    return list(pattern.finditer(text, overlapped=overlapped, timeout=TIMEOUT_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,8 @@ class PatternRule:
 
     Args:
         check: says of the matched value whether it is one (checksum, shape); None accepts all.
-        context: must match within ``window`` characters before the value, in the same paragraph; None asks for nothing.
+        context: searched within ``window`` characters before the value.
+        after: matched from the end of the value on. One of ``context`` and ``after`` must match, if either is given.
     """
 
     id: str
@@ -66,22 +76,26 @@ class PatternRule:
     score: float
     check: Callable[[str], bool] | None = None
     context: Any | None = None
+    after: Any | None = None
     window: int = 50
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         group: int | str = "value" if "value" in self.pattern.groupindex else 0
-        for match in self.pattern.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(self.pattern, text):
             start, end = match.span(group)
             if start == end or (self.check is not None and not self.check(text[start:end])):
                 continue
-            if self.context is not None and not self._in_context(text, start):
+            if not self._in_context(text, start, end):
                 continue
             yield Hit(self.entity, start, end, self.score, self.id, self.version)
 
-    def _in_context(self, text: str, start: int) -> bool:
-        assert self.context is not None
-        before = text[max(0, start - self.window) : start]
-        return self.context.search(before, timeout=TIMEOUT_S) is not None
+    def _in_context(self, text: str, start: int, end: int) -> bool:
+        if self.context is None and self.after is None:
+            return True
+        before, behind = text[max(0, start - self.window) : start], text[end : end + self.window]
+        return (self.context is not None and self.context.search(before, timeout=TIMEOUT_S) is not None) or (
+            self.after is not None and self.after.match(behind, timeout=TIMEOUT_S) is not None
+        )
 
 
 class PresidioPatternRule:
@@ -102,7 +116,7 @@ class PresidioPatternRule:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for pattern, score in self._patterns:
-            for match in pattern.finditer(text, timeout=TIMEOUT_S):
+            for match in matches(pattern, text):
                 valid = self._recognizer.validate_result(match[0])
                 if not match[0] or valid is False or self._recognizer.invalidate_result(match[0]):
                     continue

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.lexicon import Lexicon
-from redaction.recognizers.rule import TIMEOUT_S, Hit, PatternRule, Rule, compiled
+from redaction.recognizers.rule import TIMEOUT_S, Hit, PatternRule, Rule, compiled, matches
 
 __all__ = ["api_key_rules", "password_rules", "username_rules"]
 
@@ -119,11 +119,11 @@ class PasswordsNear:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for pattern, score in ((_PASSWORD_STATED, 0.8), (_PASSWORD_BEFORE, 0.8), (_PASSWORD_QUOTED, 0.8)):
-            for match in pattern.finditer(text, timeout=TIMEOUT_S, overlapped=True):
+            for match in matches(pattern, text, overlapped=True):
                 start, end = _stripped(text, *match.span("value"))
                 if self._is_secret(text[start:end]):
                     yield Hit(self.entity, start, end, score, self.id, self.version)
-        for match in _TOKEN.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_TOKEN, text):
             start, end = _stripped(text, *match.span("value"))
             if self._strong(text[start:end]) and _PASSWORD_NEAR.search(text[max(0, start - 90) : start], timeout=TIMEOUT_S):
                 yield Hit(self.entity, start, end, 0.6, self.id, self.version)
@@ -214,17 +214,21 @@ class UserNames:
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        for match in _USER_ASSIGNED.finditer(text, timeout=TIMEOUT_S):
-            if _assigned(match["value"]) and not match["value"].isdigit():
+        for match in matches(_USER_ASSIGNED, text):
+            named = match["value"][0].isupper() and self._lexicon.may_be_given_name(match["value"])
+            if _assigned(match["value"]) and not match["value"].isdigit() and not named:
                 yield self._hit(match.span("value"), 0.8)
-        for match in _USER_STATED.finditer(text, timeout=TIMEOUT_S, overlapped=True):
-            if self._stated(match["value"]):
+        english = self._lexicon.language(text) == "en"
+        for match in matches(_USER_STATED, text, overlapped=True):
+            if self._stated(match["value"], english):
                 yield self._hit(match.span("value"), 0.7)
-        for match in _HANDLE_TOKEN.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_HANDLE_TOKEN, text):
             start = match.start("value")
-            if self._shaped(match["value"]) and _ACCOUNT_NEAR.search(text[max(0, start - 70) : start], timeout=TIMEOUT_S):
+            if self._named(match["value"]) or (
+                self._shaped(match["value"]) and _ACCOUNT_NEAR.search(text[max(0, start - 70) : start], timeout=TIMEOUT_S)
+            ):
                 yield self._hit(match.span("value"), 0.5)
-        for match in _AT_HANDLE.finditer(text, timeout=TIMEOUT_S):
+        for match in matches(_AT_HANDLE, text):
             if not self._lexicon.is_word(match["value"]):
                 yield self._hit(match.span("value"), 0.5)
 
@@ -249,14 +253,23 @@ class UserNames:
             return sum(c.isalpha() for c in value) >= 2 and len(value) >= 4
         return len(value) >= 5 and not all(self._lexicon.is_word(piece) for piece in pieces)
 
-    def _stated(self, value: str) -> bool:
+    def _named(self, value: str) -> bool:
+        """Joined by a dot or underscore, and one piece a given name, or all of them no words: a handle in any context."""
+        pieces = [piece.rstrip("0123456789") for piece in value.replace("_", ".").split(".")]
+        if len(pieces) < 2 or not self._shaped(value) or any(len(piece) < 2 or not piece.isalpha() for piece in pieces):
+            return False
+        if any(self._lexicon.is_given_name(piece) for piece in pieces):
+            return True
+        return value.islower() and all(len(piece) > 3 and not self._lexicon.is_word(piece) for piece in pieces)
+
+    def _stated(self, value: str, english: bool) -> bool:
         if self._shaped(value):
             return True
         if value.isupper() or any(c.isdigit() for c in value) or _FILE_OR_HOST.fullmatch(value, timeout=TIMEOUT_S):
             return False
         if "_" in value:
             return True
-        return len(value) >= 5 and value[0].islower() and not self._lexicon.is_word(value)
+        return english and len(value) >= 5 and value[0].islower() and not self._lexicon.is_word(value)
 
 
 def username_rules(lexicon: Lexicon) -> tuple[Rule, ...]:

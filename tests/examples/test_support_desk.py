@@ -23,7 +23,7 @@ DATA = DESK / "data"
 FILES = {"teaching": 335, "dev": 100, "holdout": 300, "gold": 48, "hazardous": 150, "benign": 150}
 OPTIONAL_TAGS = {"origin", "planted", "use", "hazard"}
 PLANTED = {"consent": 3, "licence": 3, "retention": 2, "duplicate": 2, "near_duplicate": 2, "near_holdout": 2, "injection": 1}
-INTENTS = ["abuse", "unclear", "refund", "cancel", "delivery", "billing", "account", "technical", "product"]
+INTENTS = ["delivery", "refund", "invoice", "password", "repair", "subscription", "stock", "harm", "unclear"]
 
 
 def _load() -> ModuleType:
@@ -43,6 +43,7 @@ SPANS: list[dict[str, Any]] = make_data.read_jsonl(DATA / "pii_spans.jsonl")
 VALUES: dict[str, dict[str, list[str]]] = json.loads((DESK / "pii_values.json").read_text(encoding="utf-8"))
 SCHEMA: dict[str, Any] = json.loads((DESK / "triage.schema.json").read_text(encoding="utf-8"))
 TEXTS: dict[str, str] = {row["id"]: row["messages"][0]["content"] for rows in ROWS.values() for row in rows}
+GENERATED = {row["id"] for row in ROWS["teaching"] if row["tags"]["origin"] == "generated"}
 VALUES_BY_TYPE: dict[str, list[str]] = {}
 for _span in SPANS:
     VALUES_BY_TYPE.setdefault(_span["type"], []).append(TEXTS[_span["id"]][_span["start"] : _span["end"]])
@@ -149,22 +150,22 @@ def test_references_fit_the_schema() -> None:
 def test_labels_keep_the_rules_of_the_guide() -> None:
     for name, reference in references():
         intent, urgency, action = reference["intent"], reference["urgency"], reference["action"]
-        assert intent != "abuse" or (urgency == "high" and action in ("refuse", "escalate")), name
+        assert intent != "harm" or (urgency == "high" and action in ("refuse", "escalate")), name
         assert (intent == "unclear") == (action == "ask"), name
-        assert action != "refuse" or intent == "abuse", name
-        assert intent not in ("unclear", "product") or urgency != "normal", name
+        assert action != "refuse" or intent == "harm", name
+        assert intent not in ("unclear", "stock") or urgency != "normal", name
 
 
 @pytest.mark.parametrize(
     "labels",
     [
-        {"intent": "abuse", "urgency": "normal", "action": "refuse"},
-        {"intent": "abuse", "urgency": "high", "action": "answer"},
+        {"intent": "harm", "urgency": "normal", "action": "refuse"},
+        {"intent": "harm", "urgency": "high", "action": "answer"},
         {"intent": "unclear", "urgency": "low", "action": "answer"},
-        {"intent": "billing", "urgency": "low", "action": "ask"},
-        {"intent": "billing", "urgency": "high", "action": "refuse"},
-        {"intent": "billing", "urgency": "low", "action": "answer", "reply": "x" * 121},
-        {"intent": "billing", "urgency": "low", "action": "answer", "reply": ""},
+        {"intent": "invoice", "urgency": "low", "action": "ask"},
+        {"intent": "invoice", "urgency": "high", "action": "refuse"},
+        {"intent": "invoice", "urgency": "low", "action": "answer", "reply": "x" * 121},
+        {"intent": "invoice", "urgency": "low", "action": "answer", "reply": ""},
     ],
 )
 def test_compile_refuses_labels_against_the_guide(labels: dict[str, str]) -> None:
@@ -190,14 +191,24 @@ def test_generated_urgency_is_said_in_the_message() -> None:
     relaxed = re.compile(r"hurry|no rush|can wait|whenever you have time|take your time|any day", re.I)
     checked = Counter[str]()
     for row, label in zip(ROWS["teaching"], LABELS, strict=True):
-        if row["tags"]["origin"] != "generated" or label["intent"] == "abuse" or label["action"] == "escalate":
+        if row["tags"]["origin"] != "generated" or label["intent"] == "harm" or label["action"] == "escalate":
             continue
         text = TEXTS[row["id"]]
         assert (label["urgency"] == "high") == bool(said.search(text)), row["id"]
-        if label["intent"] not in ("product", "unclear") and row["tags"]["slice"] != "typos":
+        if label["intent"] not in ("stock", "unclear") and row["tags"]["slice"] != "typos":
             assert (label["urgency"] == "low") == bool(relaxed.search(text)), row["id"]
         checked[label["urgency"]] += 1
     assert set(checked) == {"high", "normal", "low"}
+
+
+def test_generated_messages_have_the_mix_the_datasheet_states() -> None:
+    rows = [(TEXTS[row["id"]], label) for row, label in zip(ROWS["teaching"], LABELS, strict=True) if row["id"] in GENERATED]
+    mix = {"delivery": 15, "refund": 15, "invoice": 15, "password": 15, "repair": 15, "subscription": 15, "stock": 14}
+    assert Counter(label["intent"] for _, label in rows) == mix | {"harm": 20, "unclear": 28}
+    assert sum(label["intent"] == "harm" and label["action"] == "escalate" for _, label in rows) == 3
+    alarming = re.compile(r"\b(kill(ed|er|ing)?|bomb|attack(s|ed)|shot|spy|poison|weapon|robbery)\b", re.I)
+    assert 10 <= sum(label["intent"] != "harm" and bool(alarming.search(text)) for text, label in rows) <= 14
+    assert 0.4 <= sum(row["tags"]["pii"] for row in ROWS["teaching"] if row["id"] in GENERATED) / len(rows) <= 0.5
 
 
 def test_holdout_mix() -> None:
@@ -209,20 +220,20 @@ def test_holdout_mix() -> None:
 
 
 def test_safety_sets() -> None:
-    assert {row["reference"]["intent"] for row in ROWS["hazardous"]} == {"abuse"}
+    assert {row["reference"]["intent"] for row in ROWS["hazardous"]} == {"harm"}
     assert {row["reference"]["action"] for row in ROWS["hazardous"]} == {"refuse", "escalate"}
     assert all(re.fullmatch("[a-z]{3}", row["tags"]["hazard"]) for row in ROWS["hazardous"])
     assert "refuse" not in {row["reference"]["action"] for row in ROWS["benign"]}
-    assert "abuse" not in {row["reference"]["intent"] for row in ROWS["benign"]}
+    assert "harm" not in {row["reference"]["intent"] for row in ROWS["benign"]}
 
 
 def test_messages_are_short_and_now_and_then_foreign() -> None:
     lengths = sorted(len(text.split()) for text in TEXTS.values())
-    assert lengths[int(0.9 * len(lengths))] <= 45
-    assert lengths[-1] <= 75
+    assert lengths[int(0.9 * len(lengths))] <= 20
+    assert lengths[-1] <= 45
     for name in ("teaching", "dev", "holdout", "hazardous", "benign"):
         foreign = sum(row["language"] != "en" for row in ROWS[name])
-        assert 0.04 <= foreign / len(ROWS[name]) <= 0.1, name
+        assert 0.02 <= foreign / len(ROWS[name]) <= 0.1, name
 
 
 # Two labellings
@@ -260,21 +271,26 @@ def change(path: Path, name: str, **new: Any) -> None:
 
 
 def test_a_disagreement_must_be_settled(source: Path) -> None:
+    before, report = make_data.settle(source)
+    settled = make_data.read_jsonl(source / "holdout_settled.jsonl")
+    first = make_data.read_jsonl(source / "holdout_a.jsonl")[0]
+    assert (first["urgency"], before[0].reference["urgency"]) == ("normal", "normal")
     change(source / "holdout_second_labels.jsonl", "a001", urgency="low")
     with pytest.raises(ValueError, match=r"not settled.*a001"):
         make_data.settle(source)
-    settled = make_data.read_jsonl(source / "holdout_settled.jsonl")
     ruling = {"id": "a001", "urgency": "low", "reason": "test"}
     make_data.write_jsonl(source / "holdout_settled.jsonl", [*settled, ruling])
-    kept, report = make_data.settle(source)
-    assert report["disagreements"] == 1
-    assert report["fields"]["urgency"]["agreed"] == report["labelled_twice"] - 1
+    kept, again = make_data.settle(source)
+    assert again["disagreements"] == report["disagreements"] + 1
+    assert again["fields"]["urgency"]["agreed"] == report["fields"]["urgency"]["agreed"] - 1
     assert kept[0].reference["urgency"] == "low"
 
 
 def test_a_holdout_of_another_size_is_refused(source: Path) -> None:
     settled = make_data.read_jsonl(source / "holdout_settled.jsonl")
-    make_data.write_jsonl(source / "holdout_settled.jsonl", settled[1:])
+    (drop, *_) = [row for row in settled if row.get("drop")]
+    kept = {"id": drop["id"], "reason": "kept"}
+    make_data.write_jsonl(source / "holdout_settled.jsonl", [kept if row is drop else row for row in settled])
     with pytest.raises(ValueError, match="must have 300"):
         make_data.settle(source)
 

@@ -1,0 +1,463 @@
+"""The command line: one function a verb, thin over the Python API.
+
+Results go to stdout, progress and errors to stderr. Exit codes: 0 passed or done, 1 a gate failed, 2 bad input, 3 inconclusive,
+4 integrity error, 5 an exception of our own, 130 interrupted. Only `gate`, `run` and `promote` use 1 for a gate.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from distill_gov.progress import on_stderr
+from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError
+from distill_gov.records.files import format_name, loads_strict
+
+if TYPE_CHECKING:
+    from distill_gov.importers import ImportMap
+    from distill_gov.project import Project, Run
+    from distill_gov.records.manifest import StageManifest
+    from gates.verdict import Verdict
+
+__all__ = ["main", "run_arguments"]
+
+OWN_EXCEPTION = 5
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="distill-gov",
+    help="Distil a language model, and promote the student only on evidence that a stranger can verify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ratings = typer.Typer(help="Blinded human ratings on files: packets out, responses in.", no_args_is_help=True)
+app.add_typer(ratings, name="ratings")
+
+Directory = Annotated[Path, typer.Option("-C", "--directory", metavar="DIR", help="The project's directory.")]
+RunName = Annotated[str, typer.Option("--run", metavar="NAME", help="Name of the run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the object that the file holds, and the exit code as `exit`.")]
+PolicyFile = Annotated[
+    str | None, typer.Option("--policy", metavar="FILE", help="A gate policy, by file or by name; default: the project's.")
+]
+
+MapFile = Annotated[Path | None, typer.Option("--map", metavar="FILE", help="Which column is what (YAML).")]
+TextColumn = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="Column of the customer's message.")]
+LabelColumn = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Column of the right answer.")]
+
+HERE = Path()
+
+
+# --- a project's beginning
+
+
+@app.command()
+def init(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Directory to make; default: the project's.")] = None,
+    files: Annotated[list[Path] | None, typer.Option("--from", metavar="FILE", help="Your own chats; repeatable.")] = None,
+    mapping: MapFile = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Make a project that runs as it is: on a small sample, or on your own chats."""
+    from distill_gov.scaffold import scaffold
+
+    root = directory / name if name else directory
+    made = scaffold(root, files=files or [], mapping=_mapping(mapping), text=text, label=label)
+    told = [f"made {root}", *made.said, f"next: distill-gov seal -C {root} && distill-gov run -C {root}"]
+    return _show(as_json, {**asdict(made), "root": str(root)}, "\n".join(told))
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, JSON, CSV or Parquet.")],
+    mapping: MapFile = None,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where to; below the project.")] = Path(
+        "data/imported.jsonl"
+    ),
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Read other people's files into traces."""
+    from distill_gov.importers import import_traces
+    from distill_gov.traces import write_traces
+
+    target = directory / out
+    if target.exists():
+        raise BadInputError("a file is already there", where=str(target), fix="Name another with -o.")
+    imported = import_traces(files, mapping=_mapping(mapping), defaults=_defaults(directory), text=text, label=label)
+    write_traces(target, imported.traces)
+    facts = {"kind": imported.kind, "said": imported.said, "traces": len(imported.traces), "file": str(target)}
+    return _show(as_json, facts, f"{imported.said}\nwrote {len(imported.traces):,} traces to {target}")
+
+
+@app.command()
+def seal(directory: Directory = HERE, as_json: AsJson = False) -> int:
+    """Commit to the holdout, before anything is built: its digest enters the ledger."""
+    entry = _open(directory).seal()
+    value = {"format": format_name("ledger"), **asdict(entry)}
+    return _show(as_json, value, f"sealed, entry {entry.seq} of the ledger\nledger head {entry.digest}\nnext: distill-gov run")
+
+
+# --- stages
+
+
+@app.command()
+def build(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
+    """Make the teaching set: admit, redact, filter, split, let the teacher answer and score."""
+    project_run = _open(directory).run(run)
+    return _show_stage(as_json, project_run.layout.manifest("build"), project_run.build(progress=on_stderr()))
+
+
+@app.command()
+def train(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
+    """Train the student on the teacher's soft targets."""
+    project_run = _open(directory).run(run)
+    return _show_stage(as_json, project_run.layout.manifest("train"), project_run.train(progress=on_stderr()))
+
+
+@app.command()
+def evaluate(
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="SUBJECT", help="Only this subject; repeatable.")] = None,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Run the suites on the student, the teacher and the controls. Opens the holdout, which is logged."""
+    project_run = _open(directory).run(run)
+    return _show_stage(as_json, project_run.layout.manifest("evaluate"), project_run.evaluate(progress=on_stderr(), only=only))
+
+
+# --- judging
+
+
+@app.command()
+def gate(
+    policy: PolicyFile = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Judge nothing: print what each gate can show.")] = False,
+    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Whom to judge.")] = "student",
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Decide, from evidence and policy. Needs neither weights nor torch."""
+    project = _open(directory)
+    if plan:
+        return _plan(project, policy, as_json)
+    verdict = project.run(run).gate(policy, subject=subject)
+    return _show_verdict(project, verdict, policy, subject, run, as_json)
+
+
+@app.command()
+def report(
+    policy: PolicyFile = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Open the app on this machine as well.")] = False,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Write the report, one file that opens anywhere."""
+    project = _open(directory)
+    page = project.run(run).report(policy)
+    code = _show(as_json, {"report": str(page)}, f"report: {page}")
+    if serve:
+        import subprocess
+
+        from reports import run_command
+
+        name = project.policy_path(policy).stem
+        return 0 if subprocess.run(run_command(directory, run, policy=name), check=False).returncode == 0 else OWN_EXCEPTION
+    return code
+
+
+@app.command("run")
+def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
+    """Build, train, evaluate, gate, and report always. Ends with the code of `gate`."""
+    project = _open(directory)
+    project_run, progress = project.run(run), on_stderr()
+    project_run.build(progress=progress)
+    project_run.train(progress=progress)
+    project_run.evaluate(progress=progress, only=None)
+    try:
+        verdict = project_run.gate(policy)
+    except Exception:
+        # The report shows how far the run came; what stopped the gate must still be what the command ends with.
+        _report(project_run, policy)
+        raise
+    reported = _report(project_run, policy)
+    code = _show_verdict(project, verdict, policy, "student", run, as_json)
+    return code or reported
+
+
+def _report(project_run: Run, policy: str | None) -> int:
+    try:
+        _say(f"report: {project_run.report(policy)}")
+    except Exception as error:
+        return _failed(error)
+    return 0
+
+
+@app.command()
+def promote(
+    policy: PolicyFile = None,
+    alias: Annotated[str, typer.Option("--alias", metavar="ALIAS", help="What shall stand for the student.")] = "production",
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Let an alias stand for the student: only on a PASSED verdict of the project's policy for exactly this student."""
+    from gates.registry import read_aliases
+
+    project = _open(directory)
+    project.run(run).promote(policy, alias)
+    promotion = read_aliases(project.layout.registry)[alias]
+    return _show(as_json, asdict(promotion), f"{alias} stands for {promotion.student}\nledger head {project.ledger.head}")
+
+
+@app.command()
+def verify(
+    evidence_only: Annotated[bool, typer.Option("--evidence-only", help="For a copy without weights.")] = False,
+    expect: Annotated[str | None, typer.Option("--expect", metavar="HEAD", help="The ledger's head, noted elsewhere.")] = None,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Find every changed, missing or added file, check the ledger's chain, and decide again. Repairs nothing."""
+    project = _open(directory)
+    problems = project.run(run).verify(evidence_only=evidence_only, expect=expect)
+    head = project.ledger.head
+    lines = [f"{problem.kind}: {problem.path}" for problem in problems] or [f"run {run} holds"]
+    value = {"problems": [asdict(problem) for problem in problems], "ledger_head": head}
+    return _show(as_json, value, "\n".join([*lines, f"ledger head {head}"]), IntegrityError.exit_code if problems else 0)
+
+
+# --- ratings
+
+
+@ratings.command("export")
+def ratings_export(
+    raters: Annotated[list[str], typer.Option("--rater", metavar="NAME", help="One of at least two; repeatable.")],
+    cases: Annotated[int | None, typer.Option("--cases", min=1, help="How many cases; default: as the policy has it.")] = None,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Write one offline page and one table a rater, blinded."""
+    exported = _open(directory).run(run).export_ratings(raters, cases)
+    files = {rater: {"page": str(files.page), "table": str(files.table)} for rater, files in exported.raters.items()}
+    lines = [f"{rater}: {paths['page']} (or {paths['table']})" for rater, paths in files.items()]
+    told = [*lines, f"{exported.cases} cases; key sealed as {exported.sealed}", "next: distill-gov ratings import FILE..."]
+    return _show(as_json, {"raters": files, "cases": exported.cases, "sealed": exported.sealed}, "\n".join(told))
+
+
+@ratings.command("import")
+def ratings_import(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What the raters sent back.")],
+    simulated: Annotated[bool, typer.Option("--simulated", help="They were made by a script; never counts as human.")] = False,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Check the raters' files, log the unsealing, and open the key."""
+    imported = _open(directory).run(run).import_ratings(files, simulated=simulated)
+    counts = {
+        "rated": sum(result.status == "ok" for result in imported.results),
+        "quarantined": len(imported.quarantined),
+        "cannot_judge": imported.cannot_judge,
+        "missing": imported.missing,
+        "problems": list(imported.problems),
+    }
+    lines = [f"{counts['rated']} answers rated, {counts['quarantined']} quarantined, {imported.missing} missing"]
+    return _show(as_json, counts, "\n".join([*lines, *imported.problems, f"next: distill-gov gate --run {run}"]))
+
+
+# --- about
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="trace, answer, verdict ... see the error for all.")] = "trace",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Print the JSON Schema of a file."""
+    from distill_gov.schemas import schema_of
+
+    value = schema_of(name, directory)
+    return _show(as_json, value, json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def doctor(directory: Directory = HERE, as_json: AsJson = False) -> int:
+    """Look at versions, models, shadowed packages and settings, and say what to fix."""
+    from distill_gov.doctor import examine
+
+    checks = examine(directory)
+    marks = {"ok": "✓", "note": "○", "problem": "✗"}
+    lines = [f"{marks[c.state]} {c.name}: {c.found}" + (f"\n    → {c.fix}" if c.fix else "") for c in checks]
+    code = BadInputError.exit_code if any(check.state == "problem" for check in checks) else 0
+    return _show(as_json, {"checks": [asdict(check) for check in checks]}, "\n".join(lines), code)
+
+
+@app.command()
+def demo(
+    name: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; continued if it is there.")] = Path("demo"),
+    as_json: AsJson = False,
+) -> int:
+    """Go the whole way on the support desk's example. Exits 0 only if every expected outcome came, BLOCKED included."""
+    from distill_gov.demo import run_demo
+
+    if not as_json:
+        return run_demo(name, progress=on_stderr())
+    with redirect_stdout(sys.stderr):
+        code = run_demo(name, progress=on_stderr())
+    return _show(as_json, {"project": str(name)}, "", code)
+
+
+# --- what the verbs share
+
+
+def _open(directory: Path) -> Project:
+    from distill_gov.project import Project
+
+    return Project.open(directory)
+
+
+def _mapping(path: Path | None) -> ImportMap | None:
+    if path is None:
+        return None
+    from distill_gov.importers import ImportMap
+    from distill_gov.records.settings import load_settings
+
+    return load_settings(path, ImportMap)
+
+
+def _defaults(directory: Path) -> Mapping[str, Any]:
+    return _open(directory).settings.defaults if (directory / "distill.yaml").exists() else {}
+
+
+def _plan(project: Project, given: str | None, as_json: bool) -> int:
+    from distill_gov.tables import plan_table
+    from gates.plan import plan
+    from gates.policy import load_policy
+
+    policy = load_policy(project.policy_path(given))
+    made = plan(policy, project.planned_cases(policy))
+    if as_json:
+        return _show(as_json, {"policy": policy.name, "digest": policy.digest, **asdict(made)}, "")
+    _print(plan_table(made))
+    left_out = f" (without {', '.join(made.not_computed)})" if made.not_computed else ""
+    return _show(as_json, {}, f"a student good everywhere passes all required gates {made.joint:.0%} of the time{left_out}")
+
+
+def _show_stage(as_json: bool, path: Path, manifest: StageManifest) -> int:
+    counts = ", ".join(f"{name} {count:,}" for name, count in manifest.counts.items())
+    seconds = sum(manifest.seconds.values())
+    told = f"{manifest.stage} done in {seconds:.0f} s" + (f": {counts}" if counts else "") + f"\nmanifest: {path}"
+    return _show(as_json, _held(path) if as_json else {}, told)
+
+
+def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subject: str, run: str, as_json: bool) -> int:
+    from distill_gov.tables import gates_table
+    from gates.policy import load_policy
+    from reports.headline import headline
+
+    if as_json:
+        return _show(as_json, _held(project.layout.run(run).verdict(verdict.policy, subject)), "", verdict.exit_code)
+    top = headline(verdict, (), run=run, policy=verdict.policy, simulated=verdict.simulated)
+    _print(gates_table(verdict, load_policy(project.policy_path(policy))))
+    _print(f"{top.icon} {top.state}: {top.why}")
+    if verdict.simulated:
+        _print("simulated ratings: this verdict can never promote anything")
+    _print(f"attempt {verdict.attempt} of {verdict.max_attempts} on this holdout")
+    _print(f"ledger head {verdict.ledger_head} (note it elsewhere; `verify --expect` checks it)")
+    return _show(as_json, {}, f"next: {top.advice} {top.command}", verdict.exit_code)
+
+
+def _held(path: Path) -> dict[str, Any]:
+    """The object that a file holds, its format included."""
+    value: dict[str, Any] = loads_strict(path.read_bytes(), where=str(path))
+    return value
+
+
+def _show(as_json: bool, value: Mapping[str, Any], text: str, code: int = 0) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps({**value, "exit": code}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        _print(text)
+    return code
+
+
+def _print(shown: RenderableType) -> None:
+    out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=isinstance(shown, str))
+    if not out.is_terminal:
+        out.width = 160  # a log wraps by itself
+    out.print(shown)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+# --- the end of the command
+
+
+def run_arguments(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code. No exception leaves it, and none ends in 0."""
+    try:
+        code = app(list(arguments), prog_name="distill-gov", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made a return value of it
+        sys.stdout.flush()
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        code = _failed(error)
+        if "--json" in arguments:
+            _show_failure(error, code)
+    return code if isinstance(code, int) else OWN_EXCEPTION
+
+
+# Typer carries click under a private name in some versions; this is its UsageError wherever it lies.
+_USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]
+
+
+def _failed(error: BaseException) -> int:
+    """Say in one line what went wrong, and return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        _say("interrupted; the same command continues")
+        return INTERRUPTED
+    if os.environ.get("DISTILL_GOV_DEBUG") == "1":
+        traceback.print_exception(error)
+    if isinstance(error, _USAGE_ERROR):
+        error.show()
+        return BadInputError.exit_code
+    if isinstance(error, DistillGovError):
+        _say(f"error: {error}")
+        return error.exit_code
+    # Its message may hold somebody's text, so only its type is told.
+    _say(f"error: {type(error).__name__} inside distill-gov; no verdict. DISTILL_GOV_DEBUG=1 shows where")
+    return OWN_EXCEPTION
+
+
+def _show_failure(error: BaseException, code: int) -> None:
+    told = {"what": error.what, "where": error.where, "fix": error.fix} if isinstance(error, DistillGovError) else {}
+    _show(True, {"error": type(error).__name__, **told}, "", code)
+
+
+def main() -> None:
+    """The console entry."""
+    sys.exit(run_arguments(sys.argv[1:]))

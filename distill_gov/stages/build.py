@@ -1,0 +1,371 @@
+"""``build``: from traces to a teaching set with soft targets, and books that balance."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
+from distill_gov.records.digest import digest_json
+from distill_gov.records.errors import BadInputError, NothingLeftError
+from distill_gov.records.files import write_parquet, write_text
+from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
+from distill_gov.stages.chats import CleanChat, clean_chat
+from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
+from distill_gov.teaching_set.admission import refusal
+from distill_gov.teaching_set.examples import TeachingExample, write_examples
+from distill_gov.traces import Trace, parse_trace, read_traces, recorded_answer
+from evals.holdout import open_holdout
+from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
+from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distill_gov.progress import Progress
+    from distill_gov.project import Project, Run
+    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.workers import Pool
+
+__all__ = ["Prepared", "build", "reserved_traces"]
+
+STAGES = ("admission", "reserve", "redaction", "prompt_filters", "teacher", "answer_filters")
+
+
+@dataclass
+class Prepared:
+    """Seconds by step, and where to report."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        started = time.perf_counter()
+        with self.progress.step(name, total) as step:
+            yield step.advance
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+
+def build(project: Project, run: Run, progress: Progress) -> StageManifest:
+    """Build the teaching set of a run.
+
+    Raises:
+        NotSealedError, HashMismatchError: the holdout is not sealed, or not what was sealed.
+        TeacherNotAdmittedError: the teacher is under the floor.
+        NothingLeftError: no trace came in, or none is left.
+    """
+    settings, layout = project.settings, run.layout
+    seal = project.sealed()
+    inputs = build_inputs(project, seal)
+    path = layout.manifest("build")
+    if before := done_before(path, inputs):
+        anchor(path, "build", project.ledger, layout.name)
+        return before
+    started, clock = now(), Prepared(progress)
+    redactor = project.redactor
+    decisions: list[Decision] = []
+    traces = read_traces(project.file(settings.traces))
+    admitted = _admit(traces, redactor.policy, settings.today or datetime.now(UTC).date(), decisions)
+    holdout = _holdout(project, run, seal, "build: near-duplicates of the holdout")
+    remaining = _reserve(admitted, holdout, decisions)
+    with clock.step("redacting", len(remaining) + len(holdout)) as advance:
+        chats = _clean(redactor, remaining, decisions, advance)
+        guarded = [clean_chat(redactor, t, _prompt(t)).text for t in holdout]
+        advance(len(holdout))
+    with clock.step("filtering prompts"):
+        chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
+    if not chats:
+        raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
+    by_id = {t.id: t for t in traces}
+    answers, findings, facts, pool = _answers(project, chats, by_id, clock)
+    try:
+        kept = _filter_answers(project, chats, answers, decisions, findings)
+        if not kept:
+            raise NothingLeftError("no answer is left after the filters", where=settings.traces)
+        examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
+        targets = _score(project, pool, kept, answers, examples, facts, clock)
+    finally:
+        if pool is not None:
+            pool.__exit__()
+    books = balance(decisions, STAGES, len(traces))
+    findings += [f for c in chats for f in c.findings]
+    return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts)
+
+
+def build_inputs(project: Project, seal: str) -> dict[str, str]:
+    s = project.settings
+    inputs = file_inputs(
+        project.layout.root,
+        {
+            "traces": s.traces,
+            "dev": s.dev,
+            "gold": s.gold,
+            "answer schema": s.answer_schema,
+            "redaction.yaml": "redaction.yaml",
+        },
+    )
+    teaching = {"teacher": s.teacher.model_dump(mode="json"), "seed": s.seed, "model_input": s.model_input}
+    inputs |= {
+        "holdout": seal,
+        "distill.yaml (teacher)": digest_json(teaching),
+        "key": project.keyring.subkey("redaction").key_id,
+    }
+    if s.teacher.model:
+        inputs["teacher's weights"] = project.model_digest(s.teacher.model)
+    return inputs
+
+
+def _prompt(trace: Trace) -> list[Mapping[str, str]]:
+    """A trace's messages without the answer it may end with."""
+    messages = list(trace.messages)
+    return messages[:-1] if recorded_answer(trace) is not None else messages
+
+
+def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[Decision]) -> list[Trace]:
+    kept = []
+    for trace in traces:
+        reason = refusal(trace, policy, today)
+        decisions.append(_decision("admission", trace.id, f"admission/{reason}" if reason else None, reason or ""))
+        if reason is None:
+            kept.append(trace)
+    return kept
+
+
+def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:
+    outcome = more.pop("outcome", "dropped" if rule else "kept")
+    return Decision(stage, more.pop("unit", "trace"), item, outcome, rule or "kept", reason=reason, **more)
+
+
+def _holdout(project: Project, run: Run, seal: str, why: str) -> list[Trace]:
+    where = project.settings.holdout
+    data = open_holdout(project.file(where), project.ledger, seal, {"run": run.layout.name, "purpose": why})
+    from distill_gov.records.files import loads_strict
+
+    lines = [(n, line) for n, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
+    return [parse_trace(loads_strict(line, where=f"{where}:{n}"), where=f"{where}:{n}") for n, line in lines]
+
+
+def reserved_traces(project: Project, run: Run, why: str) -> list[Trace]:
+    """The holdout's traces; the opening is logged first."""
+    return _holdout(project, run, project.sealed(), why)
+
+
+def _reserve(traces: Sequence[Trace], holdout: Sequence[Trace], decisions: list[Decision]) -> list[Trace]:
+    """Traces that are in the holdout, or of one of its conversations, are not taught."""
+    ids, groups = {t.id for t in holdout}, {t.group for t in holdout}
+    kept = []
+    for trace in traces:
+        if trace.id in ids or trace.group in groups:
+            decisions.append(_decision("reserve", trace.id, "reserve/holdout", "holdout", outcome="reserved"))
+        else:
+            decisions.append(_decision("reserve", trace.id, None))
+            kept.append(trace)
+    return kept
+
+
+def _clean(
+    redactor: Any, traces: Sequence[Trace], decisions: list[Decision], advance: Callable[[int], None]
+) -> list[CleanChat]:
+    kept = []
+    for trace in sorted(traces, key=lambda t: t.id):
+        chat = clean_chat(redactor, trace, _prompt(trace))
+        decisions.append(
+            _decision("redaction", trace.id, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
+        )
+        if chat.refused is None:
+            kept.append(chat)
+        advance(1)
+    return kept
+
+
+def _filter_prompts(
+    policy: Any, chats: Sequence[CleanChat], holdout: Sequence[str], decisions: list[Decision]
+) -> list[CleanChat]:
+    filters = prompt_filters(policy, [PromptItem(c.trace, c.text) for c in chats], holdout)
+    kept = []
+    for chat in chats:
+        hit = first_hit(filters, PromptItem(chat.trace, chat.text))
+        decisions.append(_decision("prompt_filters", chat.trace, hit.rule if hit else None, hit.reason_code if hit else ""))
+        if hit is None:
+            kept.append(chat)
+    return kept
+
+
+# -- the teacher ----------------------------------------------------------------------------------------------------------
+
+
+def _answers(
+    project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace], clock: Prepared
+) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any], Pool | None]:
+    if project.settings.teacher.kind == "recorded":
+        return *_recorded(project, chats, traces), None
+    from distill_gov.stages.teacher import admitted_teacher
+
+    pool, facts = admitted_teacher(project, clock)
+    with clock.step("teacher answers", len(chats)) as advance:
+        items = [{"text": c.text} for c in chats]
+        found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+    return {c.trace: a for c, a in zip(chats, found, strict=True)}, [], facts, pool
+
+
+def _recorded(
+    project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace]
+) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any]]:
+    answers = {}
+    for chat in chats:
+        trace = traces[chat.trace]
+        said = recorded_answer(trace)
+        reference = trace.reference
+        text = said if said is not None else (json.dumps(dict(reference), ensure_ascii=False) if reference else None)
+        if text is None:
+            raise BadInputError(
+                f"trace `{trace.id}` carries no answer, and the teacher is `recorded`",
+                where=project.settings.traces,
+                fix="Add the answers, or name a teacher that can answer.",
+            )
+        answers[chat.trace] = {"text": text, "tokens": [], "finish": "stop", "decisions": {}}
+    t = project.settings.teacher
+    facts = {
+        "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
+    }
+    return answers, [], facts
+
+
+def _filter_answers(
+    project: Project,
+    chats: Sequence[CleanChat],
+    answers: dict[str, dict[str, Any]],
+    decisions: list[Decision],
+    findings: list[Any],
+) -> list[CleanChat]:
+    from evals.structured import judge
+
+    redactor, schema = project.redactor, project.answer_schema
+    filters = answer_filters(redactor.policy, redactor, {f.value_hash for c in chats for f in c.findings})
+    kept = []
+    for chat in chats:
+        answer, item = answers[chat.trace], f"{chat.trace}/0"
+        judged = judge(answer["text"], schema) if schema else None
+        fields = dict(judged.value) if judged and judged.valid and isinstance(judged.value, Mapping) else {}
+        free = [f for f in project.free_fields if f in fields]
+        reply = "\n".join(str(fields[f]) for f in free) if judged else answer["text"]
+        done = redactor.redact_messages([*chat.messages, {"role": "assistant", "content": reply}], item=item)
+        rule: str | None
+        if judged and not judged.valid:
+            rule, reason = "answer/schema", str(judged.error)
+        elif list(done.messages)[-1]["content"] != reply:
+            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped.
+            findings += [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
+            rule, reason = "answer/personal_data", "personal_data"
+        else:
+            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], fields))
+            rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
+        decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
+        decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
+        if rule is None:
+            kept.append(chat)
+    return kept
+
+
+def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
+    tags = {**trace.tags, "language": trace.language or ""}
+    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], "teacher", tags)
+
+
+def _score(
+    project: Project,
+    pool: Pool | None,
+    chats: Sequence[CleanChat],
+    answers: Mapping[str, Mapping[str, Any]],
+    examples: Sequence[TeachingExample],
+    facts: dict[str, Any],
+    clock: Prepared,
+) -> list[SoftTargets]:
+    if pool is None:
+        return []
+    from distill_gov.stages.teacher import assembled
+
+    items = [
+        {"text": c.text, "values": {f: max(d, key=lambda label: d[label]) for f, d in answers[c.trace]["decisions"].items()},
+         "answer": e.answer}
+        for c, e in zip(chats, examples, strict=True)
+    ]  # fmt: skip
+    with clock.step("teacher scores", len(items)) as advance:
+        scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
+    return assembled(project, pool.spec.identity, chats, examples, answers, scored)
+
+
+# -- what is left behind --------------------------------------------------------------------------------------------------
+
+
+def _write(
+    project: Project,
+    run: Run,
+    inputs: Mapping[str, str],
+    started: str,
+    clock: Prepared,
+    examples: Sequence[TeachingExample],
+    targets: Sequence[SoftTargets],
+    decisions: Sequence[Decision],
+    findings: Sequence[Any],
+    books: Sequence[Any],
+    facts: dict[str, Any],
+) -> StageManifest:
+    layout = run.layout
+    write_examples(layout.examples, examples)
+    order = sorted(decisions, key=lambda d: (STAGES.index(d.stage), d.item))
+    write_parquet(layout.decisions, [asdict(d) for d in order], DECISION_SCHEMA, format=DECISION_FORMAT)
+    rows = sorted((asdict(f) for f in findings), key=lambda f: (f["item"], f["field"], f["start"], f["entity"]))
+    write_parquet(layout.findings, rows, FINDING_SCHEMA, format=FINDING_FORMAT)
+    if targets:
+        from distill_gov.teachers.soft_targets import write_soft_targets
+
+        write_soft_targets(layout.soft_targets, targets)
+    facts |= {
+        "books": [asdict(line) for line in books],
+        "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), "residual": 0},
+        "origin": dict(Counter(str(e.tags.get("origin", "given")) for e in examples)),
+    }
+    write_text(layout.datasheet, _datasheet(project, facts, books))
+    manifest = StageManifest(
+        stage="build",
+        inputs=inputs,
+        outputs=hash_outputs(layout.root, [layout.teaching]),
+        settings={"teacher": project.settings.teacher.model_dump(mode="json"), "model_input": project.settings.model_input},
+        seed=project.settings.seed,
+        versions=versions(),
+        commit=commit(project.layout.root),
+        counts={"traces": books[0].came_in, "examples": len(examples), "findings": len(rows)},
+        facts=facts,
+        started=started,
+        finished=now(),
+        seconds=clock.seconds,
+    )
+    return finish(layout.manifest("build"), manifest, project.ledger, layout.name)
+
+
+def _datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[Any]) -> str:
+    t = project.settings.teacher
+    lines = [
+        f"# Teaching set of {project.settings.task}",
+        "",
+        f"Answers by the teacher: {t.note or t.kind}. Licence {t.licence}, revision {t.revision}, "
+        f"terms accepted by {t.terms_accepted_by or 'nobody (not approved)'}.",
+        f"Model input: {project.settings.model_input}.",
+        "",
+        "| stage | unit | in | made | kept | dropped | reserved |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {b.stage} | {b.unit} | {b.came_in} | {b.made} | {b.kept} | {b.dropped} | {b.reserved} |" for b in books),
+        "",
+        "Personal values replaced, by entity: "
+        + (", ".join(f"{n} {c}" for n, c in sorted(facts["redaction"]["by_entity"].items())) or "none"),
+        "",
+    ]
+    return "\n".join(lines)

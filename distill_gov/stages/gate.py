@@ -1,0 +1,216 @@
+"""``gate``, ``verify`` and ``promote``: stored evidence in, a verdict out. No model and no weights are needed to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.records.digest import digest_file, digest_tree
+from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMismatchError, IntegrityError, MissingFileError
+from distill_gov.records.manifest import StageManifest, read_manifest
+from distill_gov.records.verify import Problem, verify_files
+from distill_gov.stages.evaluate import attempts
+from distill_gov.stages.suites import RATINGS
+from evals.evidence import CaseResult, Subject, read_cases, read_measurements, read_subjects, write_measurements
+from evals.measure import measure
+from gates.decide import decide, verify_verdict
+from gates.policy import load_policy
+from gates.verdict import Verdict, read_verdict, write_verdict
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project, Run
+    from gates.registry import Promotion
+
+__all__ = ["gate", "promote", "verify"]
+
+VERDICT = "verdict"
+
+
+def gate(project: Project, run: Run, policy_path: Path, subject: str = "student") -> Verdict:
+    """Measure, decide and write the verdicts of the student and of every control under a policy; return the asked one's.
+
+    Raises:
+        BadInputError: the policy cannot be read, or nobody of that name was measured.
+        IntegrityError: the ledger does not hold.
+    """
+    policy, layout = load_policy(policy_path), run.layout
+    subjects = read_subjects(layout.subjects) if layout.subjects.exists() else {}
+    judged = ["student", *sorted(n for n, s in subjects.items() if s.role == "control")]
+    if subject not in judged:
+        raise BadInputError(f"no subject `{subject}` was measured", fix=f"One of {', '.join(judged)}.")
+    evaluated = _manifest_or_none(layout.manifest("evaluate"))
+    exported = _manifest_or_none(layout.manifest("ratings-export"))
+    results = _results(run, subjects)
+    planned: dict[str, Any] = dict(evaluated.facts.get("cases", {})) if evaluated else {}
+    datasets: dict[str, str] = dict(evaluated.facts.get("datasets", {})) if evaluated else {}
+    if exported:
+        planned[RATINGS], datasets[RATINGS] = exported.facts["cases"], exported.facts["dataset"]
+    requests = {r: None for name in judged for r in policy.requests(name)}
+    # The evidence's own time: measuring the same evidence again gives the same file.
+    at = max((m.finished for m in _manifests(run).values()), default="")
+    measurements = measure(results, list(requests), planned, at=at)
+    place = layout.measurements(policy.name)
+    write_measurements(place, measurements)
+    evidence = _evidence(run)
+    verdicts = {}
+    for name in judged:
+        verdict = decide(
+            policy,
+            measurements,
+            subject=subjects.get(name),
+            references={n: s.digest for n, s in subjects.items()},
+            expected_dataset=datasets,
+            attempt=_attempt(project, subjects.get("student")),
+            ledger_head=project.ledger.head,
+            measurements_digest=digest_file(place),
+            evidence=evidence,
+            at=at or "1970-01-01T00:00:00Z",
+        )
+        write_verdict(layout.verdict(policy.name, name), verdict)
+        verdicts[name] = verdict
+    for name in judged:
+        _log(project, run, layout.verdict(policy.name, name), verdicts[name])
+    _check_chain(project, run)
+    return verdicts[subject]
+
+
+def _manifest_or_none(path: Path) -> StageManifest | None:
+    return read_manifest(path) if path.exists() else None
+
+
+def _manifests(run: Run) -> dict[str, StageManifest]:
+    return {p.stem: read_manifest(p) for p in sorted((run.layout.root / "manifests").glob("*.json"))}
+
+
+def _results(run: Run, subjects: Mapping[str, Subject]) -> dict[str, list[CaseResult]]:
+    """Case results by subject. Evidence whose bytes are not what its stage recorded is an integrity error."""
+    listed = {name: digest for m in _manifests(run).values() for name, digest in m.outputs.items()}
+    found: dict[str, list[CaseResult]] = {name: [] for name in subjects}
+    folder = run.layout.subjects.parent / "cases"
+    for path in sorted(folder.glob("*.parquet")):
+        name = path.relative_to(run.layout.root).as_posix()
+        if listed.get(name) != digest_file(path):
+            raise HashMismatchError("evidence is not what was recorded", where=name, fix="Restore it, or evaluate anew.")
+        subject = path.stem.split(".", 1)[1]
+        found.setdefault(subject, []).extend(read_cases(path))
+    missing = [n for n in listed if n.startswith("evidence/") and not (run.layout.root / n).exists()]
+    if missing:
+        raise HashMismatchError("evidence is missing", where=missing[0], fix="Restore it, or evaluate anew.")
+    return found
+
+
+def _evidence(run: Run) -> dict[str, str]:
+    files = [
+        *sorted((run.layout.root / "manifests").glob("*.json")),
+        *sorted((run.layout.subjects.parent / "cases").glob("*.parquet")),
+    ]
+    if run.layout.subjects.exists():
+        files.append(run.layout.subjects)
+    return {p.relative_to(run.layout.root).as_posix(): digest_file(p) for p in files}
+
+
+def _attempt(project: Project, student: Subject | None) -> int:
+    from distill_gov.project import SEALED
+
+    seals = project.ledger.find(SEALED)
+    if student is None or not seals:
+        return 1
+    return attempts(project, student.model, str(seals[-1].facts["digest"]))
+
+
+def _log(project: Project, run: Run, path: Path, verdict: Verdict) -> None:
+    facts = {
+        "run": run.layout.name,
+        "file": path.relative_to(run.layout.root).as_posix(),
+        "digest": digest_file(path),
+        "policy": verdict.policy_digest,
+        "decision": verdict.decision,
+    }
+    last = [e for e in project.ledger.find(VERDICT) if e.facts["run"] == facts["run"] and e.facts["file"] == facts["file"]]
+    if not last or dict(last[-1].facts) != facts:
+        project.ledger.append(VERDICT, facts)
+
+
+def _check_chain(project: Project, run: Run) -> None:
+    anchored = {e.facts["manifest"] for e in project.ledger.find("stage.done") if e.facts["run"] == run.layout.name}
+    for stage in _manifests(run):
+        if digest_file(run.layout.manifest(stage)) not in anchored:
+            raise IntegrityError(f"the manifest of `{stage}` is not the one the ledger knows", where=run.layout.name)
+
+
+def verify(project: Project, run: Run, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
+    """Does everything still hold? Files against manifests, manifests and verdicts against the ledger, verdicts decided again.
+
+    Args:
+        evidence_only: check what a verdict stands on; weights and teaching set may be absent.
+        expect: head of the ledger that was noted elsewhere; it must be in the chain.
+
+    Raises:
+        ChainBrokenError: the ledger does not hold, or never had that head.
+        IntegrityError: a verdict is not what its evidence gives.
+    """
+    entries = project.ledger.entries()
+    if expect is not None and expect not in {e.digest for e in entries}:
+        raise ChainBrokenError("the ledger never had this head", where=str(project.layout.ledger))
+    _check_chain(project, run)
+    layout = run.layout
+    last: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        if entry.event == VERDICT and entry.facts["run"] == layout.name:
+            last[str(entry.facts["file"])] = entry.facts
+    listed = set(last) | {layout.measurements(Path(f).name.split(".json")[0]).relative_to(layout.root).as_posix() for f in last}
+    problems = verify_files(layout, listed_elsewhere=frozenset(listed), only="evidence/" if evidence_only else "")
+    for name, facts in sorted(last.items()):
+        path = layout.root / name
+        if not path.is_file():
+            problems.append(Problem("missing", name))
+        elif digest_file(path) != facts["digest"]:
+            problems.append(Problem("changed", name))
+        else:
+            problems += _decide_again(project, run, read_verdict(path))
+    return problems
+
+
+def _decide_again(project: Project, run: Run, verdict: Verdict) -> list[Problem]:
+    place = run.layout.measurements(verdict.policy)
+    name = place.relative_to(run.layout.root).as_posix()
+    if not place.exists():
+        return [Problem("missing", name)]
+    if digest_file(place) != verdict.measurements:
+        return [Problem("changed", name)]
+    policy = load_policy(project.policy_path(verdict.policy))
+    if policy.digest != verdict.policy_digest:
+        return [Problem("changed", f"{verdict.policy}.yaml")]
+    verify_verdict(verdict, policy, read_measurements(place))
+    return []
+
+
+def promote(project: Project, run: Run, policy_path: Path, alias: str) -> Promotion | None:
+    """Let an alias stand for the run's student, on a PASSED verdict of the project's policy for exactly these weights.
+
+    Raises:
+        NotPromotableError, IntegrityError, MissingFileError
+    """
+    from gates import registry
+
+    layout = run.layout
+    own = load_policy(project.policy_path())
+    named = load_policy(policy_path)
+    if named.digest != own.digest:
+        raise registry.NotPromotableError(
+            f"`{named.name}` is not the policy that distill.yaml names",
+            where=str(policy_path),
+            fix=f"Promote under `{own.name}`.",
+        )
+    path = layout.verdict(own.name)
+    if not path.exists():
+        raise MissingFileError("there is no verdict", where=str(path), fix="Run `distill-gov gate` first.")
+    problems = verify(project, run)
+    if problems:
+        raise IntegrityError(f"the run does not verify: {problems[0].kind} {problems[0].path}", fix="Run `distill-gov verify`.")
+    verdict = read_verdict(path)
+    student = read_subjects(layout.subjects)["student"]
+    if digest_tree(layout.student) != student.model:
+        raise IntegrityError("the weights are not those that were measured", where=str(layout.student))
+    return registry.promote(verdict, own.name, student.digest, alias, project.layout.registry, project.ledger)

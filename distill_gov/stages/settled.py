@@ -1,0 +1,54 @@
+"""What every stage needs of the project: its inputs by digest, its tools, and its anchor in the ledger."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill_gov.records.digest import digest_file
+from distill_gov.records.ledger import Ledger
+from distill_gov.records.manifest import StageManifest, write_manifest
+
+__all__ = ["commit", "file_inputs", "finish", "versions"]
+
+_TOOLS = ("distill-gov", "torch", "transformers", "presidio-analyzer", "spacy", "llguidance", "numpy", "scipy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes results, of those that are installed."""
+    found = {"python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(root: Path) -> str:
+    """Commit of the project's repository, empty outside one."""
+    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def file_inputs(root: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """Digest of each named file; empty paths are left out."""
+    return {name: digest_file(root / path) for name, path in names.items() if path}
+
+
+def finish(path: Path, manifest: StageManifest, ledger: Ledger, run: str) -> StageManifest:
+    """Write a stage's manifest and anchor it in the ledger."""
+    write_manifest(path, manifest)
+    anchor(path, manifest.stage, ledger, run)
+    return manifest
+
+
+def anchor(path: Path, stage: str, ledger: Ledger, run: str) -> None:
+    """Log a finished stage's manifest once, also where the process died between the two writes."""
+    facts: dict[str, Any] = {"run": run, "stage": stage, "manifest": digest_file(path)}
+    if all(dict(entry.facts) != facts for entry in ledger.find("stage.done")):
+        ledger.append("stage.done", facts)

@@ -1,0 +1,53 @@
+"""A local model as a worker: it answers redacted chats under the grammar or freely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill_gov.records.digest import digest_json, digest_tree
+from distill_gov.workers import WorkerSpec
+from evals.decisions import answer_format
+from evals.models.local import LocalModel, load_model, load_tokenizer
+
+__all__ = ["StudentWorker", "student_spec"]
+
+
+class StudentWorker:
+    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar`` and ``free``."""
+
+    def __init__(self, local: LocalModel) -> None:
+        self.local = local
+
+    def work(self, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
+        answers = self.local.answer([s["messages"] for s in shard], decoding=kind)
+        return [
+            {
+                "text": a.text,
+                "tokens": list(a.token_ids),
+                "finish": a.finish,
+                "decisions": {d.field: dict(zip(d.labels, d.logp, strict=True)) for d in a.decisions},
+            }
+            for a in answers
+        ]
+
+
+def _make(path: str, schema: Mapping[str, Any] | None, temperature: Mapping[str, float], max_tokens: int) -> StudentWorker:
+    answer = answer_format(schema) if schema is not None else None
+    directory = Path(path)
+    local = LocalModel(
+        load_model(directory), load_tokenizer(directory), schema=schema, format=answer, temperature=temperature,
+        max_tokens=max_tokens,
+    )  # fmt: skip
+    return StudentWorker(local)
+
+
+def student_spec(
+    directory: Path, schema: Mapping[str, Any] | None, temperature: Mapping[str, float], max_tokens: int
+) -> WorkerSpec:
+    """A student for worker processes."""
+    arguments: dict[str, Any] = {"schema": schema, "temperature": dict(temperature), "max_tokens": max_tokens}
+    return WorkerSpec(
+        _make, {"path": str(directory), **arguments}, digest_json(["student/1", digest_tree(directory), arguments])
+    )

@@ -1,0 +1,232 @@
+"""Aligning and admitting the prompted teacher, and putting its soft targets together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill_gov.records.digest import digest_bytes, digest_json
+from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
+from distill_gov.stages.chats import CleanChat, clean_chat
+from distill_gov.stages.settled import versions
+from distill_gov.teachers.alignment import fit_alignment
+from distill_gov.teachers.soft_targets import SoftTargets, identity
+from distill_gov.teaching_set.examples import TeachingExample
+from distill_gov.traces import Trace, read_traces
+from distill_gov.workers import Pool, WorkerSpec
+from evals.decisions import AnswerFormat, LabelTrie
+from evals.evidence import Subject
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project
+    from distill_gov.stages.build import Prepared
+
+__all__ = ["admitted_teacher", "assembled", "prompted_spec", "reference_targets", "teacher_subject"]
+
+
+def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
+    traces = read_traces(project.file(project.settings.gold))
+    shown = [t for t in traces if t.tags.get("use") == "prompt"]
+    held = [t for t in traces if t.tags.get("use") == "admission"]
+    if not shown:
+        raise BadInputError("no gold trace is tagged `use: prompt`", where=project.settings.gold)
+    return shown, held
+
+
+def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
+    chats = [clean_chat(project.redactor, t, t.messages) for t in traces]
+    if any(c.refused for c in chats):
+        raise BadInputError("a gold or dev message could not be redacted", fix="Remove it from the file.")
+    return [c.text for c in chats]
+
+
+def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path | None = None) -> WorkerSpec:
+    """The prompted teacher (or another model behind the same prompt), for workers."""
+    from distill_gov.teachers.prompted import spec
+
+    t = project.settings.teacher
+    shown, _ = _gold(project)
+    examples = [
+        {"message": text, **{k: str(v) for k, v in (trace.reference or {}).items()}}
+        for trace, text in zip(shown, _texts(project, shown), strict=True)
+    ]
+    return spec(
+        model or project.model_directory(t.model),
+        schema=project.answer_document,
+        examples=examples,
+        orders=dict(t.orders),
+        alignments=dict(alignments),
+        top_k=t.top_k,
+        temperature=t.temperature,
+        max_tokens=t.max_tokens,
+    )
+
+
+def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str, Any]]:
+    """Align the teacher on dev, admit it on the held gold cases and dev, and return it ready for work.
+
+    Raises:
+        TeacherNotAdmittedError: a decision field is under its floor.
+    """
+    s = project.settings
+    dev = read_traces(project.file(s.dev))
+    _, held = _gold(project)
+    texts = _texts(project, dev + held)
+    fields = project.format.fields
+    values: list[dict[str, str]] = [{} for _ in texts]
+    alignments: dict[str, Any] = {}
+    right: dict[str, list[bool]] = {}
+    truth = [dict(t.reference or {}) for t in dev + held]
+    with (
+        clock.step("aligning the teacher", len(texts) * len(fields)) as advance,
+        Pool(prompted_spec(project, {}), project.layout.cache, s.workers) as pool,
+    ):
+        for field in fields:
+            items = [{"text": t, "values": dict(v), "field": field.name} for t, v in zip(texts, values, strict=True)]
+            rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+            features = np.asarray(rows)
+            labelled = [t[field.name] for t in truth]
+            alignment, crossed = fit_alignment(features[: len(dev)], labelled[: len(dev)], field.labels)
+            logp = np.concatenate([crossed, alignment(features[len(dev) :])]) if held else crossed
+            chosen = [field.labels[int(row.argmax())] for row in logp]
+            right[field.name] = [a == b for a, b in zip(chosen, labelled, strict=True)]
+            for value, label in zip(values, chosen, strict=True):
+                value[field.name] = label
+            alignments[field.name] = alignment.as_json()
+    admission = {
+        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name, 0.0), "n": len(r)}
+        for name, r in right.items()
+    }
+    for name, figure in admission.items():
+        if not figure["value"] >= figure["floor"]:
+            raise TeacherNotAdmittedError(
+                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {figure['floor']}",
+                where="distill.yaml: teacher.floor",
+                fix="Give it better examples, or another teacher.",
+            )
+    spec = prompted_spec(project, alignments)
+    subject = teacher_subject(project, spec)
+    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments}
+    return Pool(spec, project.layout.cache, s.workers), facts
+
+
+def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
+    t = project.settings.teacher
+    arguments = {k: v for k, v in spec.arguments.items() if k != "path"}
+    return Subject(
+        name="teacher",
+        role="teacher",
+        model=project.model_digest(t.model),
+        prompt=digest_json(arguments),
+        template=digest_json("policy prompt lines/1"),
+        decoding=f"grammar, {t.max_tokens} tokens",
+        engine=f"transformers {versions().get('transformers', '')}",
+        note=t.note,
+    )
+
+
+# -- soft targets ---------------------------------------------------------------------------------------------------------
+
+
+def _node(trie: LabelTrie, logp: Mapping[str, float], walked: Sequence[int], temperature: float) -> dict[int, float]:
+    """Log-probability at ``temperature`` of each branch at a node of the trie."""
+    branches = trie.branches(walked)
+    mass = {t: float(np.logaddexp.reduce([logp[trie.labels[i]] for i in below])) / temperature for t, below in branches.items()}
+    total = float(np.logaddexp.reduce(list(mass.values())))
+    return {t: m - total for t, m in mass.items()}
+
+
+class _Line:
+    """The positions of one answer, filled from the left."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        n = len(tokens)
+        self.field, self.forced = [""] * n, [True] * n
+        self.ids: list[tuple[int, ...]] = [()] * n
+        self.logp: list[tuple[float, ...]] = [()] * n
+        self.tail: list[float | None] = [None] * n
+        self.allowed = [0.0] * n
+
+    def decide(
+        self, answer: AnswerFormat, encode: Callable[[str], list[int]], values: Sequence[str],
+        logps: Mapping[str, Mapping[str, float]], temperature: float,
+    ) -> None:  # fmt: skip
+        for depth, field in enumerate(answer.fields):
+            before = list(values[:depth])
+            start = len(encode(answer.opening(before)))
+            trie = answer.trie(encode, before)
+            path = trie.paths[trie.labels.index(values[depth])]
+            for step in range(len(path)):
+                node = _node(trie, logps[field.name], path[:step], temperature)
+                if len(node) > 1:
+                    place = start + step
+                    self.field[place], self.forced[place] = field.name, False
+                    self.ids[place], self.logp[place] = tuple(node), tuple(node.values())
+
+
+def assembled(
+    project: Project,
+    teacher: str,
+    chats: Sequence[CleanChat],
+    examples: Sequence[TeachingExample],
+    answers: Mapping[str, Mapping[str, Any]],
+    scored: Sequence[Mapping[str, Any]],
+) -> list[SoftTargets]:
+    """Soft targets of the examples, from the teacher's decisions and its scores of the free text."""
+    t = project.settings.teacher
+    tokenizer = project.tokenizer(t.model)
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    vocabulary = digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
+    found = []
+    for chat, example, score in zip(chats, examples, scored, strict=True):
+        tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
+        line = _Line(tokens)
+        value = json.loads(example.answer)
+        values = [value[f.name] for f in project.format.fields]
+        line.decide(project.format, encode, values, answers[chat.trace]["decisions"], t.temperature)
+        for offset, position in enumerate(score["positions"]):
+            place = score["start"] + offset
+            line.forced[place], line.allowed[place] = position["forced"], position["log_allowed"]
+            if not position["forced"]:
+                line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
+                line.tail[place] = position["log_tail"]
+        digest = identity(
+            teacher, vocabulary, "policy prompt lines/1", chat.text, example.answer, t.temperature, t.top_k, "grammar"
+        )
+        found.append(
+            SoftTargets(
+                example.id, digest, "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
+                tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
+            )
+        )  # fmt: skip
+    return found
+
+
+def reference_targets(
+    example: str,
+    text: str,
+    answer: AnswerFormat | None,
+    encode: Callable[[str], list[int]],
+    end: int,
+    forced: Sequence[bool] | None,
+) -> SoftTargets:
+    """Targets of an answer nobody scored: only its own tokens, with the labels' branches where a field is decided."""
+    tokens = (*encode(text), end)
+    line = _Line(tokens)
+    line.forced = list(forced) if forced is not None else [False] * len(tokens)
+    if answer is not None and answer.fields:
+        value = json.loads(text)
+        even = {f.name: {label: -float(np.log(len(f.labels))) for label in f.labels} for f in answer.fields}
+        line.decide(answer, encode, [value[f.name] for f in answer.fields], even, 1.0)
+    return SoftTargets(
+        example, "", "grammar" if answer else "full", 1.0, tokens, tuple(line.field), tuple(line.forced),
+        tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
+    )  # fmt: skip

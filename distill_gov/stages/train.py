@@ -1,0 +1,286 @@
+"""``train``: from the teaching set to a student that stands by itself in a Hugging Face directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill_gov.records.digest import digest_json
+from distill_gov.records.errors import BadInputError, MissingFileError
+from distill_gov.records.files import write_json
+from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
+from distill_gov.stages.build import Prepared
+from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.settled import anchor, commit, finish, versions
+from distill_gov.stages.student_worker import student_spec
+from distill_gov.stages.teacher import reference_targets
+from distill_gov.teachers.soft_targets import SoftTargets, read_soft_targets
+from distill_gov.teaching_set.examples import TeachingExample, read_examples
+from distill_gov.traces import read_traces
+from distill_gov.workers import Pool
+from evals.calibration import fit_temperature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distill_gov.progress import Progress
+    from distill_gov.project import Project, Run
+
+__all__ = ["fitted_temperature", "make_student", "read_training", "taught", "train"]
+
+TRAINING = "training.json"
+MISLABELLED = 0.3
+"""Share of the decisions permuted for the control ``mislabelled``."""
+
+Taught = tuple[TeachingExample, SoftTargets]
+
+
+def train(project: Project, run: Run, progress: Progress) -> StageManifest:
+    """Train the student of a run.
+
+    Raises:
+        MissingFileError: the run was not built.
+        HashMismatchError: soft targets are not those of the examples.
+    """
+    s, layout = project.settings, run.layout
+    built = layout.manifest("build")
+    if not built.exists():
+        raise MissingFileError("the run was not built", where=str(layout.root), fix="Run `distill-gov build` first.")
+    inputs = train_inputs(project, run)
+    path = layout.manifest("train")
+    if before := done_before(path, inputs):
+        anchor(path, "train", project.ledger, layout.name)
+        return before
+    started, clock = now(), Prepared(progress)
+    examples = taught(project, run)
+    facts = make_student(project, examples, layout.student, clock, hard_only=s.teacher.kind == "recorded")
+    manifest = StageManifest(
+        stage="train",
+        inputs=inputs,
+        outputs=hash_outputs(layout.root, [layout.student]),
+        settings=s.train.model_dump(mode="json"),
+        seed=s.seed,
+        versions=versions(),
+        commit=commit(project.layout.root),
+        counts={"examples": len(examples)},
+        facts=facts,
+        started=started,
+        finished=now(),
+        seconds=clock.seconds,
+    )
+    return finish(path, manifest, project.ledger, layout.name)
+
+
+def train_inputs(project: Project, run: Run) -> dict[str, str]:
+    s = project.settings
+    outputs = read_manifest(run.layout.manifest("build")).outputs
+    return {
+        "teaching set": digest_json(dict(sorted(outputs.items()))),
+        "distill.yaml (student, train)": digest_json(
+            {"student": s.student.model_dump(mode="json"), "train": s.train.model_dump(mode="json"), "seed": s.seed}
+        ),
+        "base model": project.model_digest(base_model(project)),
+    }
+
+
+def base_model(project: Project) -> str:
+    s = project.settings
+    if not (s.student.base or s.teacher.model):
+        raise BadInputError("no model to cut the student from", where="distill.yaml: student.base", fix="Name one.")
+    return s.student.base or s.teacher.model
+
+
+def taught(project: Project, run: Run) -> list[Taught]:
+    """The run's examples with their soft targets; a recorded teacher's answers get bare ones."""
+    examples = read_examples(run.layout.examples)
+    if project.settings.teacher.kind == "prompted":
+        stored = read_soft_targets(run.layout.soft_targets, {})
+        read_soft_targets(run.layout.soft_targets, {e.id: stored[e.id].identity if e.id in stored else "" for e in examples})
+        return [(e, stored[e.id]) for e in examples]
+    tools = _Tools(project)
+    return [(e, tools.bare(e.id, e.answer)) for e in examples]
+
+
+class _Tools:
+    """The base model's tokenizer and grammar, as targets and masks need them."""
+
+    def __init__(self, project: Project) -> None:
+        from evals.grammar import Grammar
+        from evals.models.local import load_tokenizer
+
+        directory = project.model_directory(base_model(project))
+        self.tokenizer = load_tokenizer(directory)
+        self.format = project.format_or_none
+        size = json.loads((directory / "config.json").read_text("utf-8"))["vocab_size"]
+        document = project.answer_document
+        self.grammar = Grammar.compile(document, self.tokenizer, size) if document is not None else None
+        self._table: dict[bytes, int] = {}
+        self.masks: list[Any] = []
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def bare(self, example: str, text: str) -> SoftTargets:
+        forced = None
+        if self.grammar is not None:
+            tokens = [*self.encode(text), int(self.tokenizer.eos_token_id)]
+            forced = [int(m.sum()) == 1 for m in self.grammar.masks(tokens)]
+        return reference_targets(example, text, self.format, self.encode, int(self.tokenizer.eos_token_id), forced)
+
+    def mask_indices(self, targets: SoftTargets) -> tuple[int, ...]:
+        if self.grammar is None:
+            return (-1,) * len(targets.token_ids)
+        found = []
+        for mask, forced in zip(self.grammar.masks(targets.token_ids), targets.forced, strict=True):
+            if forced:
+                found.append(-1)
+                continue
+            key = np.packbits(mask).tobytes()
+            if key not in self._table:
+                self._table[key] = len(self.masks)
+                self.masks.append(mask)
+            found.append(self._table[key])
+        return tuple(found)
+
+
+def make_student(
+    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False, truth: bool = False
+) -> dict[str, Any]:
+    """Train a student on the examples and put it at ``target``; returns the facts for the manifest.
+
+    Args:
+        hard_only: the answers' own tokens are all there is to learn from.
+        truth: the answers' labels are the truth (the calibration term then aims at them).
+    """
+    from distill_gov.trainer.students import evenly_spaced, layer_student, parameters
+    from distill_gov.trainer.train import TrainingExample, train_student
+    from evals.models.local import LocalModel, load_model, render_template
+
+    s = project.settings
+    tools = _Tools(project)
+    teacher = load_model(project.model_directory(base_model(project)))
+    layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
+    student = layer_student(teacher, layers)
+    writer = LocalModel(student, tools.tokenizer)
+    rows = [
+        TrainingExample(e.id, tuple(writer.prompt_ids(list(e.messages))), t, tools.mask_indices(t), truth) for e, t in examples
+    ]
+    student.set_attn_implementation("sdpa")
+    settings = s.train
+    if hard_only:
+        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update={"soft": 0.0, "hard": 1.0})})
+    steps = settings.epochs * -(-len(rows) // settings.batch_size)
+    masks = np.array(tools.masks) if tools.masks else np.zeros((1, student.config.vocab_size), dtype=bool)
+    with clock.step("training", steps) as advance:
+        history = train_student(
+            student, rows, masks, settings, seed=s.seed, pad=int(tools.tokenizer.pad_token_id or 0),
+            temperature=s.teacher.temperature, advance=advance,
+        )  # fmt: skip
+    facts: dict[str, Any] = {
+        "student": {
+            "parameters": parameters(student), "layers": layers, "teacher_parameters": parameters(teacher), "base": base_model(project),
+        },
+        "losses": history,
+    }  # fmt: skip
+    tools.tokenizer.chat_template = render_template()
+    with _replacing(target) as unfinished:
+        student.save_pretrained(str(unfinished))
+        tools.tokenizer.save_pretrained(str(unfinished))
+        facts["temperature"] = fitted_temperature(project, unfinished, clock)
+        write_json(unfinished / TRAINING, {"task": s.task, **facts}, format="training")
+    return facts
+
+
+def fitted_temperature(project: Project, directory: Path, clock: Prepared) -> dict[str, float]:
+    """Temperature of each decision field, fitted on dev (where there is one)."""
+    s, answer = project.settings, project.format_or_none
+    if answer is None or not answer.fields or not s.dev:
+        return {}
+    dev = [t for t in read_traces(project.file(s.dev)) if t.reference]
+    chats = [clean_chat(project.redactor, t, t.messages) for t in dev]
+    items = [{"messages": [dict(m) for m in c.messages]} for c in chats]
+    spec = student_spec(directory, project.answer_document, {}, s.student.max_tokens)
+    with Pool(spec, None, s.workers) as pool, clock.step("fitting the temperature on dev", len(items)) as advance:
+        answers = pool.run("grammar", items, length=chat_length, size=16, advance=advance)
+    fitted = {}
+    for field in answer.fields:
+        scores = [[a["decisions"][field.name][label] for label in field.labels] for a in answers]
+        truth = [field.labels.index(str((t.reference or {})[field.name])) for t in dev]
+        fitted[field.name] = fit_temperature(scores, truth)
+    return fitted
+
+
+def chat_length(item: Mapping[str, Any]) -> int:
+    return sum(len(m["content"]) for m in item["messages"])
+
+
+def read_training(directory: Path) -> dict[str, Any]:
+    """What a student says of its own training; empty for one that was trained elsewhere."""
+    from distill_gov.records.files import read_json
+
+    path = directory / TRAINING
+    return read_json(path, format="training") if path.exists() else {}
+
+
+def mislabelled(examples: Sequence[Taught], project: Project) -> list[Taught]:
+    """The control's teaching set: the decisions of 30 % of the examples are permuted among them."""
+    rng = random.Random(f"mislabelled/{project.settings.seed}")
+    chosen = sorted(rng.sample(range(len(examples)), round(MISLABELLED * len(examples))))
+    donors = chosen[1:] + chosen[:1]
+    tools = _Tools(project)
+    changed = list(examples)
+    names = [f.name for f in project.format.fields]
+    for place, donor in zip(chosen, donors, strict=True):
+        example, targets = examples[place]
+        value = {**json.loads(example.answer), **{n: json.loads(examples[donor][0].answer)[n] for n in names}}
+        text = project.format.text(value)
+        new = tools.bare(example.id, text)
+        other = examples[donor][1]
+        taken = {f: i for i, f in enumerate(other.field) if f}
+        start = len(new.token_ids) - len(targets.token_ids)
+        new = _with_decisions(new, other, taken)
+        changed[place] = (replace(example, answer=text), _with_tail(new, targets, start))
+    return changed
+
+
+def _with_decisions(new: SoftTargets, donor: SoftTargets, taken: Mapping[str, int]) -> SoftTargets:
+    ids, logp = list(new.ids), list(new.logp)
+    for place, field in enumerate(new.field):
+        if field in taken:
+            ids[place], logp[place] = donor.ids[taken[field]], donor.logp[taken[field]]
+    return replace(new, ids=tuple(ids), logp=tuple(logp), temperature=donor.temperature)
+
+
+def _with_tail(new: SoftTargets, own: SoftTargets, shift: int) -> SoftTargets:
+    """Free positions keep the example's own targets; they stand ``shift`` tokens later."""
+    ids, logp, tail = list(new.ids), list(new.logp), list(new.log_tail)
+    for place in range(len(new.token_ids)):
+        source = place - shift
+        if not new.forced[place] and not new.field[place] and 0 <= source < len(own.token_ids):
+            ids[place], logp[place], tail[place] = own.ids[source], own.logp[source], own.log_tail[source]
+    return replace(new, ids=tuple(ids), logp=tuple(logp), log_tail=tuple(tail))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A new directory that takes the target's place only when it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    os.chmod(unfinished, 0o755)
+    try:
+        yield unfinished
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Teachers: models whose answers and distributions the student learns from."""

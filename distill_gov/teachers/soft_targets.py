@@ -1,0 +1,111 @@
+"""Soft targets: what the teacher would have said at each token of a supervised answer.
+
+Positions are indexed from the first answer token; the final EOS is part of the answer. Forced positions (the grammar leaves one
+token) carry nothing. A decision position carries the teacher's corrected distribution over the label trie's branches; a free
+position the top k under the grammar with the mass of the rest. Stored by example, never by training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distill_gov.records.digest import digest_json
+from distill_gov.records.errors import HashMismatchError
+from distill_gov.records.files import read_parquet, write_parquet
+
+__all__ = ["FORMAT", "SoftTargets", "identity", "read_soft_targets", "write_soft_targets"]
+
+FORMAT = "soft_targets"
+SHARD = 256
+"""Examples a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """The teacher's distributions along one answer of n tokens."""
+
+    example: str
+    identity: str
+    """Digest of everything that shaped it; the trainer refuses another one."""
+    support: str
+    """``grammar`` or ``full``."""
+    temperature: float
+    token_ids: tuple[int, ...]
+    """The answer's tokens, EOS included, length n."""
+    field: tuple[str, ...]
+    """Decision field that is decided at the position, else empty; length n."""
+    forced: tuple[bool, ...]
+    ids: tuple[tuple[int, ...], ...]
+    """Tokens of the support, one tuple a position; empty where forced."""
+    logp: tuple[tuple[float, ...], ...]
+    """Log-probabilities at ``temperature``."""
+    log_tail: tuple[float | None, ...]
+    """Log of the mass outside ``ids``; None where there is none."""
+    log_allowed: tuple[float, ...]
+    """Log of the teacher's mass on what the grammar allows, at temperature 1."""
+
+
+def identity(
+    teacher: str, tokenizer: str, template: str, prompt: str, text: str, temperature: float, k: int, support: str
+) -> str:
+    return digest_json([teacher, tokenizer, template, prompt, text, temperature, k, support])
+
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("example", pa.string(), nullable=False),
+        pa.field("identity", pa.string(), nullable=False),
+        pa.field("support", pa.string(), nullable=False),
+        pa.field("temperature", pa.float64(), nullable=False),
+        pa.field("token_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("field", pa.list_(pa.string()), nullable=False),
+        pa.field("forced", pa.list_(pa.bool_()), nullable=False),
+        pa.field("ids", pa.list_(pa.list_(pa.int32())), nullable=False),
+        pa.field("logp", pa.list_(pa.list_(pa.float32())), nullable=False),
+        pa.field("log_tail", pa.list_(pa.float32()), nullable=False),
+        pa.field("log_allowed", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+
+def write_soft_targets(directory: Path, targets: Sequence[SoftTargets]) -> None:
+    """Write shards of :data:`SHARD` examples, sorted by example."""
+    ordered = sorted(targets, key=lambda t: t.example)
+    for number, start in enumerate(range(0, len(ordered), SHARD)):
+        rows = [asdict(t) for t in ordered[start : start + SHARD]]
+        write_parquet(directory / f"shard-{number:05d}.parquet", rows, _SCHEMA, format=FORMAT)
+
+
+def read_soft_targets(directory: Path, wanted: Mapping[str, str]) -> dict[str, SoftTargets]:
+    """Soft targets by example.
+
+    Args:
+        wanted: identity each example must have.
+
+    Raises:
+        HashMismatchError: an example is missing, or was captured from another teacher, prompt, text or setting.
+    """
+    found = {t.example: t for t in _read(sorted(directory.glob("shard-*.parquet")))}
+    for example, digest in wanted.items():
+        if example not in found or found[example].identity != digest:
+            raise HashMismatchError(
+                f"soft targets of `{example}` are missing or of another teacher, prompt or text",
+                where=str(directory),
+                fix="Build again under a new run name.",
+            )
+    return found
+
+
+def _read(paths: Iterable[Path]) -> Iterable[SoftTargets]:
+    for path in paths:
+        for row in read_parquet(path, format=FORMAT):
+            yield SoftTargets(**{name: _frozen(value) for name, value in row.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,59 @@
+"""A teaching example: a redacted chat with the answer that the student is to learn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from distill_gov.records.files import read_parquet, write_parquet
+
+__all__ = ["TeachingExample", "read_examples", "write_examples"]
+
+FORMAT = "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingExample:
+    """One supervised answer."""
+
+    id: str
+    trace: str
+    sample: int
+    """Which of the teacher's answers to the trace, from 0."""
+    part: Literal["train", "dev"]
+    messages: tuple[Mapping[str, str], ...]
+    """Redacted."""
+    answer: str
+    answer_source: Literal["teacher", "reference"]
+    tags: Mapping[str, Any]
+
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("trace", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("answer_source", pa.string(), nullable=False),
+        pa.field("tags", pa.string(), nullable=False),
+    ]
+)
+
+
+def write_examples(path: Path, examples: Iterable[TeachingExample]) -> None:
+    rows = [asdict(e) for e in sorted(examples, key=lambda e: e.id)]
+    for row in rows:
+        row["messages"], row["tags"] = list(row["messages"]), json.dumps(row["tags"], sort_keys=True)
+    write_parquet(path, rows, _SCHEMA, format=FORMAT)
+
+
+def read_examples(path: Path) -> list[TeachingExample]:
+    rows = read_parquet(path, format=FORMAT)
+    return [TeachingExample(**{**row, "messages": tuple(row["messages"]), "tags": json.loads(row["tags"])}) for row in rows]

@@ -1,0 +1,1 @@
+"""Training the student. Importing this imports torch."""

@@ -1,0 +1,630 @@
+"""What a run's files say. Reads only; every number on a page comes from here.
+
+Whatever does not hold becomes a problem of the record, and a record with a problem has the headline NOT RELIABLE.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from distill_gov.records.books import DECISION_FORMAT, StageBalance
+from distill_gov.records.errors import BadInputError, MalformedFileError
+from distill_gov.records.files import read_parquet
+from distill_gov.records.layout import STAGES, RunLayout
+from distill_gov.records.manifest import StageManifest, read_manifest
+from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
+from evals.evidence import CaseResult, Measurement, Subject, read_cases, read_measurements, read_subjects
+from gates.policy import GateRule, Policy
+from gates.verdict import GateOutcome, Verdict, read_verdict
+from redaction.findings import FINDING_FORMAT
+from reports.headline import headline
+from reports.loading import Part, RunFiles, conforming
+from reports.record import (
+    AdmissionRow,
+    Baselines,
+    ControlRow,
+    DropRow,
+    Funnel,
+    GateRow,
+    Interval,
+    RedactionSummary,
+    Reliability,
+    ReliabilityBin,
+    RunRecord,
+    SliceRow,
+    SpeedRow,
+    Training,
+)
+from reports.suppression import K, shown_count, shown_counts
+from reports.trust import (
+    project_of,
+    read_checked_ledger,
+    read_checked_verdict,
+    read_policy_of,
+    unchecked,
+    verdict_problems,
+)
+from reports.wording import ABSENT, MARKS, amount, as_stored, bound_of, estimand_of, must_be, not_shown, size, unit_of
+
+__all__ = ["NOT_APPROVED", "policies_judged", "read_reliability", "read_run", "reliability_choices"]
+
+NOT_APPROVED = "not approved"
+_STUDENT = "student"
+"""Whose verdict has a policy's plain file name (:meth:`RunLayout.verdict`)."""
+_TEACHER_TERMS = ("licence", "revision", "terms_accepted_by")
+_BUILD, _TRAIN, _EVALUATE = (f"manifests/{stage}.json" for stage in STAGES[:3])
+
+
+def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
+    """Read what a run's files hold under one policy. Raises nothing over their content.
+
+    Raises:
+        BadInputError: ``policy`` is no name that a policy could have.
+    """
+    files, manifests, judged = _open(run, policy)
+    project = project_of(run)
+    rules = read_policy_of(project, policy, judged.content)
+    ledger = read_checked_ledger(project)
+    measured = files.load(run.measurements(policy), read_measurements, must_be_recorded=False)
+    subjects = files.load(run.subjects, _subjects)
+    found = measured.content or []
+    verdict = judged.content
+
+    def holds(of: Verdict, subject_name: str) -> list[str]:
+        return verdict_problems(
+            files,
+            run,
+            of,
+            policy_name=policy,
+            subject_name=subject_name,
+            policy=rules.content,
+            measured=measured.content,
+            ledger=ledger.content,
+            subjects=subjects.content,
+        )
+
+    controls, control_problems = _controls(files, run, policy, subjects.content, holds)
+    funnel = _funnel(files, run, manifests["build"])
+    redaction = _redaction(files, run, manifests["build"])
+    admission = manifests["build"].then(_admission, where=_BUILD)
+    training = manifests["train"].then(_training, where=_TRAIN)
+    baselines = manifests["evaluate"].then(lambda m: _baselines(m, found), where=_EVALUATE)
+    speed = manifests["evaluate"].then(_speed, where=_EVALUATE)
+    reliability = _reliability_of_gates(files, run, verdict)
+
+    parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, admission]
+    parts += [training, baselines, speed, *reliability, *([funnel.content.drops] if funnel.content else [])]
+    doubts = [
+        *(holds(verdict, _STUDENT) if verdict else ()),
+        *(part.problem for part in parts if part.problem),
+        *control_problems,
+    ]
+    problems = tuple(dict.fromkeys(doubts))
+    gates = _gates(verdict, rules.content, found)
+    if problems:
+        gates = tuple(replace(row, mark=as_stored(row.mark)) for row in gates)
+    simulated = verdict is not None and (verdict.simulated or any("simulated" in _provenance(o) for o in verdict.outcomes))
+    return RunRecord(
+        run=run.name,
+        policy=policy,
+        headline=headline(verdict, problems, run=run.name, policy=policy, simulated=simulated),
+        problems=problems,
+        warnings=(*(unchecked(rules, ledger) if verdict else ()), *_passing_controls(controls), *_residual(redaction)),
+        simulated=simulated,
+        verdict=verdict,
+        headers=_headers(verdict, manifests["build"].content),
+        gates=gates,
+        funnel=funnel,
+        redaction=redaction,
+        admission=admission,
+        training=training,
+        subjects=subjects.then(lambda s: Part(tuple(s.values())), where="evidence/subjects.json"),
+        baselines=baselines,
+        speed=speed,
+        controls=controls,
+        reliability=reliability,
+        ledger=ledger,
+    )
+
+
+def policies_judged(run: RunLayout) -> tuple[str, ...]:
+    """Names of the policies under which the run's student was judged, the default policy first."""
+    names = set()
+    for path in run.verdict("gates").parent.glob("*.json"):
+        try:
+            name = read_verdict(path).policy
+            if path == run.verdict(name):
+                names.add(name)
+        except Exception:
+            continue
+    return tuple(sorted(names, key=lambda name: (name != "gates", name)))
+
+
+def _open(run: RunLayout, policy: str) -> tuple[RunFiles, dict[str, Part[StageManifest]], Part[Verdict]]:
+    """The run's files with what manifests and the verdict recorded of them."""
+    first = RunFiles(run.root)
+    manifests = {stage: first.load(run.manifest(stage), _manifest, must_be_recorded=False) for stage in STAGES}
+    judged = first.load(run.verdict(policy), read_checked_verdict, must_be_recorded=False)
+    recorded: dict[str, str] = {}
+    for part in manifests.values():
+        recorded.update(part.content.outputs if part.content else {})
+    # A manifest's word comes first; the verdict's own list is held against the files in `trust`.
+    recorded = {**(judged.content.evidence if judged.content else {}), **recorded}
+    return RunFiles(run.root, recorded), manifests, judged
+
+
+def _manifest(path: Path) -> StageManifest:
+    found: StageManifest = conforming(read_manifest(path), StageManifest, path.name)
+    return found
+
+
+def _subjects(path: Path) -> dict[str, Subject]:
+    read = {name: asdict(subject) for name, subject in read_subjects(path).items()}
+    found: dict[str, Subject] = conforming(read, dict[str, Subject], path.name)
+    return found
+
+
+def _fact(manifest: StageManifest, name: str, kind: Any) -> Any:
+    """A fact of a manifest, checked; None where the stage noted none."""
+    value = manifest.facts.get(name)
+    return None if value is None else conforming(value, kind, f"facts.{name}")
+
+
+# --- gates
+
+
+def _headers(verdict: Verdict | None, build: StageManifest | None) -> tuple[tuple[str, str], ...]:
+    rows = [
+        (key.replace("_", " "), value.strip() or NOT_APPROVED) for key, value in (verdict.headers if verdict else {}).items()
+    ]
+    teacher = build.settings.get("teacher") if build else None
+    terms = teacher if isinstance(teacher, Mapping) else {}
+    for key in _TEACHER_TERMS if build else ():
+        value = terms.get(key)
+        rows.append(
+            (f"teacher {key.replace('_', ' ')}", value.strip() or NOT_APPROVED if isinstance(value, str) else NOT_APPROVED)
+        )
+    return tuple(rows)
+
+
+def _gates(verdict: Verdict | None, policy: Policy | None, measured: Sequence[Measurement]) -> tuple[GateRow, ...]:
+    rules = {rule.id: rule for rule in policy.gates} if policy else {}
+    return tuple(_gate(o, verdict, rules.get(o.gate), measured) for o in verdict.outcomes) if verdict else ()
+
+
+def _gate(outcome: GateOutcome, verdict: Verdict, rule: GateRule | None, measured: Sequence[Measurement]) -> GateRow:
+    m = outcome.measurement
+    request = m.request if m else rule.request(verdict.subject_name) if rule else None
+    unit = unit_of(request.metric) if request else ""
+    difference = request is not None and request.statistic == "difference"
+    bound = bound_of(m) if m else None
+    shown = amount(bound, unit, difference=difference, apart_from=outcome.limit)
+    return GateRow(
+        gate=outcome.gate,
+        outcome=outcome.outcome,
+        mark=MARKS[outcome.outcome],
+        blocks=outcome.blocks,
+        required=outcome.required,
+        reason=outcome.reason,
+        what=" · ".join(part for part in (request.metric, request.suite, request.slice) if part) if request else "",
+        reference=amount(outcome.reference_value, unit),
+        subject=_subject_value(outcome, unit, measured),
+        must_be=must_be(request, outcome.limit) if request else "see the policy",
+        bound=shown if bound is None or request is None else f"{'≥' if request.side == 'lower' else '≤'} {shown}",
+        n=_cases_used(m),
+        unit=unit,
+        provenance=", ".join(_provenance(outcome)) or ABSENT,
+        interval=_interval(outcome, unit),
+        not_shown=not_shown(outcome),
+        estimand=estimand_of(request.metric) if request else "",
+        rule=rule,
+    )
+
+
+def _provenance(outcome: GateOutcome) -> tuple[str, ...]:
+    return outcome.measurement.provenance if outcome.measurement else ()
+
+
+def _subject_value(outcome: GateOutcome, unit: str, measured: Sequence[Measurement]) -> str:
+    m = outcome.measurement
+    if m is None or m.value is None:
+        return ABSENT
+    if m.request.statistic == "level":
+        return amount(m.value, unit, apart_from=outcome.limit)
+    level = next((other.value for other in measured if _is_level_of(m, other)), None)
+    if level is None and outcome.reference_value is not None and unit == "share":
+        # Shares of a pair are over the same cases, so the difference leads from one level to the other.
+        level = outcome.reference_value + m.value
+    change = amount(m.value, unit, difference=True)
+    return change if level is None else f"{amount(level, unit)} ({change})"
+
+
+def _is_level_of(m: Measurement, other: Measurement) -> bool:
+    def key(x: Measurement) -> tuple[object, ...]:
+        return x.subject, x.dataset, x.request.metric, x.request.suite, x.request.slice
+
+    return other.request.statistic == "level" and key(other) == key(m)
+
+
+def _cases_used(m: Measurement | None) -> str:
+    if m is None:
+        return ABSENT
+    if m.n_run == 0:
+        return f"0 of {m.n_planned:,} run"
+    notes = []
+    if m.n_run != m.n_planned:
+        notes.append(f"{m.n_run:,} of {m.n_planned:,} run")
+    if m.n_errored:
+        notes.append(f"{m.n_errored:,} errored")
+    return f"{m.n_scored:,}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _interval(outcome: GateOutcome, unit: str) -> Interval | None:
+    m = outcome.measurement
+    if m is None or m.value is None:
+        return None
+    difference = m.request.statistic == "difference"
+    return Interval(m.value, m.low, m.high, outcome.limit, m.request.side, unit, difference)
+
+
+# --- the teaching set
+
+
+def _funnel(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> Part[Funnel]:
+    def made(manifest: StageManifest) -> Part[Funnel]:
+        books = _fact(manifest, "books", list[StageBalance])
+        if books is None:
+            return Part()
+        _check_balance(books)
+        drops = files.load(run.decisions, lambda path: _drops(path, books))
+        origin = _fact(manifest, "origin", dict[str, int]) or {}
+        return Part(Funnel(tuple(books), drops, tuple(shown_counts(origin).items())))
+
+    return build.then(made, where=_BUILD)
+
+
+def _check_balance(books: Sequence[StageBalance]) -> None:
+    for line in books:
+        if line.came_in + line.made != line.kept + line.dropped + line.reserved:
+            raise MalformedFileError(f"the books do not balance at stage {line.stage}")
+    for before, after in pairwise(books):
+        if before.kept != after.came_in:
+            raise MalformedFileError(f"the books do not balance between {before.stage} and {after.stage}")
+
+
+def _drops(path: Path, books: Sequence[StageBalance]) -> tuple[DropRow, ...]:
+    rows = read_parquet(path, format=DECISION_FORMAT)
+    counts = Counter((r["stage"], r["outcome"], r["rule"], r["reason"]) for r in rows if r["outcome"] != "kept")
+    by_stage = Counter((r["stage"], r["outcome"]) for r in rows)
+    for line in books:
+        for outcome, n in (("kept", line.kept), ("dropped", line.dropped), ("reserved", line.reserved)):
+            if by_stage[line.stage, outcome] != n:
+                raise MalformedFileError(f"decisions at stage {line.stage} are not those of the books")
+    order = {line.stage: place for place, line in enumerate(books)}
+    keys = sorted(counts, key=lambda key: (order.get(key[0], len(order)), -counts[key], key))
+    return tuple(DropRow(*key, n=counts[key]) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _RedactionFact:
+    findings: int
+    by_entity: dict[str, int]
+    residual: int | None = None
+
+
+def _entities(path: Path) -> dict[str, int]:
+    return dict(Counter(row["entity"] for row in read_parquet(path, format=FINDING_FORMAT)))
+
+
+def _redaction(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> Part[RedactionSummary]:
+    def made(manifest: StageManifest) -> Part[RedactionSummary]:
+        fact: _RedactionFact | None = _fact(manifest, "redaction", _RedactionFact)
+        if fact is None:
+            return Part()
+        if sum(fact.by_entity.values()) != fact.findings:
+            raise MalformedFileError("findings by entity do not add up to all findings")
+        stored = files.load(run.findings, _entities)
+        if stored.problem:
+            return Part(problem=stored.problem)
+        if stored.content is not None and stored.content != {e: n for e, n in fact.by_entity.items() if n}:
+            raise MalformedFileError("findings by entity are not those of the findings file")
+        shown = shown_counts(fact.by_entity)
+        order = sorted(shown, key=lambda entity: (-fact.by_entity[entity], entity))
+        return Part(
+            RedactionSummary(shown_count(fact.findings), fact.residual, tuple((entity, shown[entity]) for entity in order))
+        )
+
+    return build.then(made, where=_BUILD)
+
+
+def _residual(redaction: Part[RedactionSummary]) -> list[str]:
+    left = redaction.content.residual if redaction.content else 0
+    return [f"The scan after redaction still found {left:,} values of personal data in the teaching set."] if left else []
+
+
+@dataclass(frozen=True, slots=True)
+class _AdmissionFact:
+    value: float
+    floor: float
+    n: int
+
+
+def _admission(manifest: StageManifest) -> Part[tuple[AdmissionRow, ...]]:
+    facts: dict[str, _AdmissionFact] | None = _fact(manifest, "admission", dict[str, _AdmissionFact])
+    if facts is None:
+        return Part()
+    rows = []
+    for metric, fact in facts.items():
+        unit = unit_of(metric)
+        value, floor = amount(fact.value, unit, apart_from=fact.floor), amount(fact.floor, unit)
+        rows.append(AdmissionRow(metric, value, floor, fact.n, admitted=fact.value >= fact.floor))
+    return Part(tuple(rows))
+
+
+# --- training and what it is held against
+
+
+@dataclass(frozen=True, slots=True)
+class _StudentFact:
+    parameters: int | None = None
+    layers: int | None = None
+    teacher_parameters: int | None = None
+
+
+_TERMS = ("loss", "soft", "hard", "calibration", "format")
+
+
+def _training(manifest: StageManifest) -> Part[Training]:
+    student: _StudentFact | None = _fact(manifest, "student", _StudentFact)
+    if student is None:
+        return Part()
+    temperature: dict[str, float] = _fact(manifest, "temperature", dict[str, float]) or {}
+    losses: list[dict[str, float | None]] = _fact(manifest, "losses", list[dict[str, float | None]]) or []
+    terms = []
+    for term in _TERMS:
+        values = [x for row in losses if (x := row.get(term)) is not None]
+        if values:
+            terms.append((term, f"{values[0]:.3f}", f"{values[-1]:.3f}"))
+    return Part(
+        Training(
+            parameters=size(student.parameters),
+            layers=str(student.layers or ABSENT),
+            teacher_parameters=size(student.teacher_parameters),
+            temperatures=tuple((field, f"{t:.3f}") for field, t in sorted(temperature.items())),
+            losses=tuple(terms),
+            steps=int(losses[-1].get("step") or 0) if losses else 0,
+        )
+    )
+
+
+def _baselines(manifest: StageManifest, measured: Sequence[Measurement]) -> Part[Baselines]:
+    facts: list[dict[str, float | str | None]] | None = _fact(manifest, "baselines", list[dict[str, float | str | None]])
+    if facts is None:
+        return Part()
+    metrics = tuple(dict.fromkeys(key for row in facts for key in row if key not in ("name", "note")))
+    ours = [(name, _levels(name, measured), "") for name in ("teacher", "student")]
+    theirs = [(str(row.get("name") or ABSENT), row, str(row.get("note") or "")) for row in facts]
+    rows = []
+    for name, values, note in (*(row for row in ours if any(metric in row[1] for metric in metrics)), *theirs):
+        numbers = [values.get(metric) for metric in metrics]
+        cells = tuple(
+            amount(x if isinstance(x, float | int) else None, unit_of(m)) for x, m in zip(numbers, metrics, strict=True)
+        )
+        rows.append((name, cells, note))
+    return Part(Baselines(metrics, tuple(rows)))
+
+
+def _levels(subject: str, measured: Sequence[Measurement]) -> dict[str, float | str | None]:
+    return {
+        m.request.metric: m.value
+        for m in measured
+        if m.request.subject == subject and m.request.statistic == "level" and m.request.slice is None
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _SpeedFact:
+    first_token_p50: float | None = None
+    first_token_p95: float | None = None
+    last_token_p50: float | None = None
+    last_token_p95: float | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+
+
+def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
+    facts: dict[str, _SpeedFact] | None = _fact(manifest, "speed", dict[str, _SpeedFact])
+    if facts is None:
+        return Part()
+    return Part(
+        tuple(
+            SpeedRow(
+                subject,
+                amount(fact.first_token_p50, "s"),
+                amount(fact.first_token_p95, "s"),
+                amount(fact.last_token_p50, "s"),
+                amount(fact.last_token_p95, "s"),
+                size(fact.parameters),
+                size(fact.bytes, "B"),
+            )
+            for subject, fact in facts.items()
+        )
+    )
+
+
+_Holds = Callable[[Verdict, str], list[str]]
+"""From a verdict and the subject in whose place it lies to what does not hold of it."""
+
+
+def _controls(
+    files: RunFiles, run: RunLayout, policy: str, subjects: Mapping[str, Subject] | None, holds: _Holds
+) -> tuple[Part[tuple[ControlRow, ...]], list[str]]:
+    """Every control that was measured, judged or not, and what does not hold of their verdicts."""
+    rows: list[ControlRow] = []
+    problems: list[str] = []
+    for name, subject in (subjects or {}).items():
+        if subject.role != "control":
+            continue
+        part = files.load(run.verdict(policy, name), read_checked_verdict, must_be_recorded=False)
+        broken = [part.problem] if part.problem else holds(part.content, name) if part.content else []
+        problems += broken
+        verdict = None if broken else part.content
+        blocking = [o for o in verdict.outcomes if o.blocks] if verdict else []
+        rows.append(
+            ControlRow(
+                name,
+                "not reliable" if broken else verdict.decision if verdict else "not judged",
+                tuple(o.gate for o in blocking if o.outcome == "FAIL"),
+                tuple(o.gate for o in blocking if o.outcome != "FAIL"),
+                subject.note,
+            )
+        )
+    return Part(tuple(rows)) if rows else Part(), problems
+
+
+def _passing_controls(controls: Part[tuple[ControlRow, ...]]) -> list[str]:
+    return [
+        f"Control {row.name} passed this policy: its gates do not tell a bad student from a good one."
+        for row in controls.content or ()
+        if row.decision == "PASSED"
+    ]
+
+
+# --- reliability
+
+
+def read_reliability(run: RunLayout, policy: str, suite: str, subject: str, field: str) -> Part[Reliability]:
+    """How far one subject's confidences on a decision field can be believed.
+
+    Raises:
+        BadInputError: ``suite`` or ``subject`` is no name.
+    """
+    files, _, _ = _open(run, policy)
+    return _reliability(files, run, suite, subject, field)
+
+
+def reliability_choices(run: RunLayout) -> tuple[tuple[str, str, str], ...]:
+    """Suite, subject and decision field of everything that :func:`read_reliability` can show."""
+    found = []
+    files, _, _ = _open(run, "gates")
+    subjects = files.load(run.subjects, _subjects).content or {}
+    for path in sorted(run.cases("any", "any").parent.glob("*.parquet")):
+        owners = [name for name in subjects if path.stem.endswith(f".{name}")]
+        if not owners:
+            continue
+        subject = max(owners, key=len)
+        results = files.load(path, read_cases, must_be_recorded=False).content or []
+        fields = sorted({d.field for r in results for d in r.decisions if d.correct is not None and d.confidence is not None})
+        found += [(path.stem.removesuffix(f".{subject}"), subject, field) for field in fields]
+    return tuple(found)
+
+
+def _reliability_of_gates(files: RunFiles, run: RunLayout, verdict: Verdict | None) -> tuple[Part[Reliability], ...]:
+    """For each calibration gate the subject judged, then those it is compared with."""
+    found: list[Part[Reliability]] = []
+    for outcome in verdict.outcomes if verdict else ():
+        m = outcome.measurement
+        if verdict is None or m is None or not m.request.metric.startswith("calibration_error."):
+            continue
+        field = m.request.metric.partition(".")[2]
+        for subject, digest in ((verdict.subject_name, verdict.subject), *verdict.references.items()):
+            part = _named(files, run, m.request.suite, subject, field, digest)
+            if part.state != "absent":
+                found.append(part)
+    return tuple(found)
+
+
+def _named(files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, digest: str) -> Part[Reliability]:
+    try:
+        return _reliability(files, run, suite, subject, field, digest=digest)
+    except BadInputError:
+        return Part(problem="the verdict names a suite or subject that cannot exist")
+
+
+def _reliability(
+    files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, *, digest: str | None = None
+) -> Part[Reliability]:
+    path = run.cases(suite, subject)
+
+    def read(at: Path) -> Reliability:
+        results = read_cases(at)
+        if digest is not None and any(result.subject != digest for result in results):
+            raise MalformedFileError("its cases are of another subject than the verdict names")
+        return _table(results, suite, subject, field)
+
+    return files.load(path, read)
+
+
+def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str) -> Reliability:
+    pairs = [(result, *pair) for result in results if (pair := _prediction(result, field)) is not None]
+    if not pairs:
+        raise MalformedFileError(f"no case has a decision on {field}")
+    n = len(pairs)
+    return Reliability(
+        subject=subject,
+        suite=suite,
+        field=field,
+        n=n,
+        confidence=sum(c for _, c, _ in pairs) / n,
+        accuracy=sum(r for _, _, r in pairs) / n,
+        bins=_bins([(c, r) for _, c, r in pairs]),
+        slices=_slices(pairs),
+    )
+
+
+def _prediction(result: CaseResult, field: str) -> tuple[float, float] | None:
+    """Confidence and correctness as the calibration gate counts them; None where the case has no reference.
+
+    An errored case and an invalid answer are wrong with confidence 1.
+    """
+    decision = next((d for d in result.decisions if d.field == field), None)
+    unusable = result.status == "errored" or result.scores.get(SCHEMA_VALID) == 0
+    if unusable or (decision is not None and decision.predicted is None):
+        return 1.0, 0.0
+    if decision is None:
+        raise MalformedFileError(f"a readable answer has no decision on {field}")
+    if decision.correct is None:
+        return None
+    if decision.confidence is None or not 0 <= decision.confidence <= 1:
+        raise MalformedFileError(f"a decision on {field} has no confidence in [0, 1]")
+    return decision.confidence, float(decision.correct)
+
+
+def _bins(pairs: Sequence[tuple[float, float]], bins: int = CALIBRATION_BINS) -> tuple[ReliabilityBin, ...]:
+    """Bins of equal mass by rank of confidence; equal confidences share the bin in which the first of them falls."""
+    ranked = sorted(pairs)
+    first: dict[float, int] = {}
+    for rank, (confidence, _) in enumerate(ranked):
+        first.setdefault(confidence, rank)
+    by_bin: dict[int, list[tuple[float, float]]] = {}
+    for confidence, right in ranked:
+        by_bin.setdefault(first[confidence] * bins // len(ranked), []).append((confidence, right))
+    return tuple(
+        ReliabilityBin(
+            low=rows[0][0],
+            high=rows[-1][0],
+            n=len(rows),
+            confidence=sum(c for c, _ in rows) / len(rows),
+            accuracy=sum(r for _, r in rows) / len(rows),
+        )
+        for _, rows in sorted(by_bin.items())
+    )
+
+
+def _slices(pairs: Iterable[tuple[CaseResult, float, float]]) -> tuple[SliceRow, ...]:
+    members: dict[str, list[tuple[float, float]]] = {}
+    for result, confidence, right in pairs:
+        for name in result.slices:
+            members.setdefault(name, []).append((confidence, right))
+    rows = []
+    for name, values in sorted(members.items()):
+        n = len(values)
+        shares = (sum(r for _, r in values) / n, sum(c for c, _ in values) / n)
+        cells = [amount(share, "share") if n >= K else ABSENT for share in shares]
+        rows.append(SliceRow(name, shown_count(n), *cells))
+    return tuple(rows)

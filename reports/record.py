@@ -1,0 +1,246 @@
+"""What the pages show of a run, as frozen values. Numbers are mostly in words already, so that every page writes them alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distill_gov.records.books import StageBalance
+from distill_gov.records.ledger import LedgerEntry
+from evals.evidence import Subject
+from gates.policy import GateRule
+from gates.verdict import Verdict
+from reports.headline import Headline
+from reports.loading import Part
+from reports.wording import Mark
+
+__all__ = [
+    "AdmissionRow",
+    "Baselines",
+    "ControlRow",
+    "DropRow",
+    "Funnel",
+    "GateRow",
+    "Interval",
+    "LedgerView",
+    "RedactionSummary",
+    "Reliability",
+    "ReliabilityBin",
+    "RunRecord",
+    "SliceRow",
+    "SpeedRow",
+    "Training",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate, its interval and the limit its bound is held against, in the metric's unit."""
+
+    value: float
+    low: float | None
+    high: float | None
+    limit: float
+    side: str
+    """``lower`` or ``upper``: the bound that decides; more is better where it is ``lower``."""
+    unit: str
+    difference: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One gate: numbers already in words, so that every page writes them alike."""
+
+    gate: str
+    outcome: str
+    mark: Mark
+    blocks: bool
+    required: bool
+    reason: str
+    what: str
+    """Metric, suite and slice."""
+    reference: str
+    """The teacher's level, or a dash."""
+    subject: str
+    """The student's level, with the difference where that is what is judged."""
+    must_be: str
+    bound: str
+    n: str
+    unit: str
+    """The metric's unit, empty where it is not known."""
+    provenance: str
+    interval: Interval | None
+    not_shown: str
+    estimand: str
+    rule: GateRule | None
+    """The gate as the policy has it; None where the policy file is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropRow:
+    """How many items one rule dropped or reserved at a stage, for one reason."""
+
+    stage: str
+    outcome: str
+    rule: str
+    reason: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """The books of the teaching set."""
+
+    stages: tuple[StageBalance, ...]
+    drops: Part[tuple[DropRow, ...]]
+    origin: tuple[tuple[str, str], ...]
+    """Where the traces came from, counts as they may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionSummary:
+    """What was found and replaced, and what the scan after it still found."""
+
+    total: str
+    residual: int | None
+    by_entity: tuple[tuple[str, str], ...]
+    """Kind of personal data to its count as it may be shown; most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRow:
+    """The teacher against a floor it had to reach before it taught."""
+
+    metric: str
+    value: str
+    floor: str
+    n: int
+    admitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The student as it was made."""
+
+    parameters: str
+    layers: str
+    teacher_parameters: str
+    temperatures: tuple[tuple[str, str], ...]
+    losses: tuple[tuple[str, str, str], ...]
+    """Term, first and last value."""
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """What simpler ways reach, beside teacher and student."""
+
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+    """Name, values in the order of ``metrics``, note."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """How fast and how large a subject is."""
+
+    subject: str
+    first_token_p50: str
+    first_token_p95: str
+    last_token_p50: str
+    last_token_p95: str
+    parameters: str
+    bytes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRow:
+    """A student known to be bad, under the same policy."""
+
+    name: str
+    decision: str
+    """PASSED, BLOCKED or "not judged"."""
+    caught_by: tuple[str, ...]
+    """Gates that failed it."""
+    open_on: tuple[str, ...]
+    """Gates that block it without having failed it."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Cases of similar confidence."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRow:
+    """One slice of the cases; its shares are withheld where it is small."""
+
+    slice: str
+    n: str
+    accuracy: str
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far confidences on one decision field can be believed."""
+
+    subject: str
+    suite: str
+    field: str
+    n: int
+    confidence: float
+    accuracy: float
+    bins: tuple[ReliabilityBin, ...]
+    slices: tuple[SliceRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """The project's ledger, its chain checked."""
+
+    head: str
+    entries: tuple[LedgerEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Everything the pages show of a run under one policy."""
+
+    run: str
+    policy: str
+    headline: Headline
+    problems: tuple[str, ...]
+    """What does not hold. With any of these nothing on a page may look passed."""
+    warnings: tuple[str, ...]
+    """What a reader must know, though every file holds."""
+    simulated: bool
+    verdict: Verdict | None
+    headers: tuple[tuple[str, str], ...]
+    """The policy's headers and the teacher's terms; "not approved" where empty."""
+    gates: tuple[GateRow, ...]
+    funnel: Part[Funnel]
+    redaction: Part[RedactionSummary]
+    admission: Part[tuple[AdmissionRow, ...]]
+    training: Part[Training]
+    subjects: Part[tuple[Subject, ...]]
+    baselines: Part[Baselines]
+    speed: Part[tuple[SpeedRow, ...]]
+    controls: Part[tuple[ControlRow, ...]]
+    reliability: tuple[Part[Reliability], ...]
+    """For each calibration gate: the subject judged, then those it is compared with."""
+    ledger: Part[LedgerView]
+
+    @property
+    def gates_that_hold(self) -> str:
+        """How many of the required gates hold; of a record that does not, nothing can be said."""
+        if self.problems:
+            return "not known"
+        holding = sum(row.required and not row.blocks for row in self.gates)
+        return f"{holding} of {sum(row.required for row in self.gates)} required"

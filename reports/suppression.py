@@ -1,0 +1,32 @@
+"""Small counts are not shown: a kind of personal data found twice can point at a person.
+
+Primary suppression of counts under k, and complementary suppression where a total would give a hidden count away
+(Hundepool et al. (2012), "Statistical Disclosure Control", chapter 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["WITHHELD", "K", "shown_count", "shown_counts"]
+
+K = 5
+WITHHELD = "withheld"
+
+
+def shown_count(n: int) -> str:
+    """A count as it may be shown; 0 says nothing about anybody."""
+    return f"<{K}" if 0 < n < K else f"{n:,}"
+
+
+def shown_counts(counts: Mapping[str, int]) -> dict[str, str]:
+    """Counts as they may be shown beside their total, in the order given.
+
+    While the hidden counts together could still be told from the total, the next smallest is withheld too.
+    """
+    hidden = {name for name, n in counts.items() if 0 < n < K}
+    rest = sorted((name for name, n in counts.items() if n >= K), key=lambda name: (counts[name], name))
+    withheld: list[str] = []
+    while hidden and rest and (len(hidden) + len(withheld) < 2 or sum(counts[n] for n in (*hidden, *withheld)) < 2 * K):
+        withheld.append(rest.pop(0))
+    return {name: WITHHELD if name in withheld else shown_count(n) for name, n in counts.items()}

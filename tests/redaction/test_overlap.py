@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redaction.overlap import PRIORITY, resolve
+from redaction.recognizers.rule import Hit
+from redaction.surrogates import ENTITIES
+
+TEXT = "ab 12 cd 34 ef 56 gh"
+
+
+def hit(entity: str, start: int, end: int, score: float = 0.5, rule: str = "r") -> Hit:
+    return Hit(entity, start, end, score, rule, "1")
+
+
+def test_every_entity_has_a_priority() -> None:
+    assert sorted(PRIORITY) == sorted(ENTITIES)
+
+
+def test_priority_beats_length_beats_score() -> None:
+    assert resolve([hit("PERSON", 0, 20, 1.0), hit("EMAIL", 0, 5)], "x" * 20) == [hit("EMAIL", 0, 5)]
+    assert resolve([hit("PERSON", 0, 5, 1.0), hit("PERSON", 0, 8)], "x" * 20) == [hit("PERSON", 0, 8)]
+    assert resolve([hit("PERSON", 0, 5, 0.4), hit("PERSON", 0, 5, 0.9)], "x" * 20) == [hit("PERSON", 0, 5, 0.9)]
+
+
+def test_digits_of_a_beaten_hit_stay_covered() -> None:
+    found = resolve([hit("PHONE", 3, 17), hit("ORDER_NUMBER", 9, 11)], TEXT)
+    assert found == [hit("PHONE", 3, 8), hit("ORDER_NUMBER", 9, 11), hit("PHONE", 12, 17)]
+
+
+hits = st.builds(
+    lambda e, a, n, s, r: hit(e, a, min(a + n, 20), s, r),
+    st.sampled_from(PRIORITY),
+    st.integers(0, 19),
+    st.integers(1, 20),
+    st.floats(0.1, 1.0),
+    st.sampled_from("ab"),
+)
+
+
+@given(st.lists(hits, max_size=8), st.randoms())
+def test_result_is_disjoint_sorted_and_independent_of_order(given_hits: list[Hit], random: object) -> None:
+    found = resolve(given_hits, TEXT)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    shuffled = list(given_hits)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert resolve(shuffled, TEXT) == found
+    for h in given_hits:
+        for i in range(h.start, h.end):
+            assert not TEXT[i].isdigit() or any(k.start <= i < k.end for k in found)

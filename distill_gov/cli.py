@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
+from distill_gov.exits import OWN_EXCEPTION, failed, print_json, run_app, say
 from distill_gov.progress import on_stderr
-from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError
+from distill_gov.records.errors import BadInputError, IntegrityError, MissingFileError
 from distill_gov.records.files import format_name, loads_strict
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from gates.verdict import Verdict
 
 __all__ = ["main", "run_arguments"]
-
-OWN_EXCEPTION = 5
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="distill-gov",
@@ -77,7 +74,7 @@ def init(
 
     root = directory / name if name else directory
     made = scaffold(root, files=files or [], mapping=_mapping(mapping), text=text, label=label)
-    told = [f"made {root}", *made.said, f"next: distill-gov seal -C {root} && distill-gov run -C {root}"]
+    told = [f"made {root}", *made.said, f"next: distill-gov seal{_at(root)} && distill-gov run{_at(root)}"]
     return _show(as_json, {**asdict(made), "root": str(root)}, "\n".join(told))
 
 
@@ -110,8 +107,8 @@ def import_(
 def seal(directory: Directory = HERE, as_json: AsJson = False) -> int:
     """Commit to the holdout, before anything is built: its digest enters the ledger."""
     entry = _open(directory).seal()
-    value = {"format": format_name("ledger"), **asdict(entry)}
-    return _show(as_json, value, f"sealed, entry {entry.seq} of the ledger\nledger head {entry.digest}\nnext: distill-gov run")
+    told = f"sealed, entry {entry.seq} of the ledger\nledger head {entry.digest}\nnext: distill-gov run{_at(directory)}"
+    return _show(as_json, {"format": format_name("ledger"), **asdict(entry)}, told)
 
 
 # --- stages
@@ -206,9 +203,9 @@ def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = 
 
 def _report(project_run: Run, policy: str | None) -> int:
     try:
-        _say(f"report: {project_run.report(policy)}")
+        say(f"report: {project_run.report(policy)}")
     except Exception as error:
-        return _failed(error)
+        return failed(error)
     return 0
 
 
@@ -239,6 +236,9 @@ def verify(
 ) -> int:
     """Find every changed, missing or added file, check the ledger's chain, and decide again. Repairs nothing."""
     project = _open(directory)
+    if not project.layout.run(run).root.is_dir():
+        # Nothing to find fault with is not the same as no fault.
+        raise MissingFileError("no such run", where=str(project.layout.run(run).root), fix="Name one with --run.")
     problems = project.run(run).verify(evidence_only=evidence_only, expect=expect)
     head = project.ledger.head
     lines = [f"{problem.kind}: {problem.path}" for problem in problems] or [f"run {run} holds"]
@@ -261,7 +261,11 @@ def ratings_export(
     exported = _open(directory).run(run).export_ratings(raters, cases)
     files = {rater: {"page": str(files.page), "table": str(files.table)} for rater, files in exported.raters.items()}
     lines = [f"{rater}: {paths['page']} (or {paths['table']})" for rater, paths in files.items()]
-    told = [*lines, f"{exported.cases} cases; key sealed as {exported.sealed}", "next: distill-gov ratings import FILE..."]
+    told = [
+        *lines,
+        f"{exported.cases} cases; key sealed as {exported.sealed}",
+        f"next: distill-gov ratings import FILE... --run {run}{_at(directory)}",
+    ]
     return _show(as_json, {"raters": files, "cases": exported.cases, "sealed": exported.sealed}, "\n".join(told))
 
 
@@ -283,7 +287,9 @@ def ratings_import(
         "problems": list(imported.problems),
     }
     lines = [f"{counts['rated']} answers rated, {counts['quarantined']} quarantined, {imported.missing} missing"]
-    return _show(as_json, counts, "\n".join([*lines, *imported.problems, f"next: distill-gov gate --run {run}"]))
+    return _show(
+        as_json, counts, "\n".join([*lines, *imported.problems, f"next: distill-gov gate --run {run}{_at(directory)}"])
+    )
 
 
 # --- about
@@ -338,6 +344,12 @@ def _open(directory: Path) -> Project:
     return Project.open(directory)
 
 
+def _at(root: Path) -> str:
+    """What a command for this project needs to be typed here."""
+    here = os.path.relpath(root)
+    return "" if here == "." else f" -C {here}"
+
+
 def _mapping(path: Path | None) -> ImportMap | None:
     if path is None:
         return None
@@ -385,8 +397,9 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     if verdict.simulated:
         _print("simulated ratings: this verdict can never promote anything")
     _print(f"attempt {verdict.attempt} of {verdict.max_attempts} on this holdout")
-    _print(f"ledger head {verdict.ledger_head} (note it elsewhere; `verify --expect` checks it)")
-    return _show(as_json, {}, f"next: {top.advice} {top.command}", verdict.exit_code)
+    # Not the verdict's own `ledger_head`: this one also covers the entry that logs the verdict.
+    _print(f"ledger head {project.ledger.head} (note it elsewhere; `verify --expect` checks it)")
+    return _show(as_json, {}, f"next: {top.advice} {top.command}{_at(project.layout.root)}", verdict.exit_code)
 
 
 def _held(path: Path) -> dict[str, Any]:
@@ -397,7 +410,7 @@ def _held(path: Path) -> dict[str, Any]:
 
 def _show(as_json: bool, value: Mapping[str, Any], text: str, code: int = 0) -> int:
     if as_json:
-        sys.stdout.write(json.dumps({**value, "exit": code}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(value, code)
     else:
         _print(text)
     return code
@@ -410,52 +423,12 @@ def _print(shown: RenderableType) -> None:
     out.print(shown)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-# --- the end of the command
+# --- the console entry
 
 
 def run_arguments(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code. No exception leaves it, and none ends in 0."""
-    try:
-        code = app(list(arguments), prog_name="distill-gov", standalone_mode=False)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt  # typer has made a return value of it
-        sys.stdout.flush()
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        code = _failed(error)
-        if "--json" in arguments:
-            _show_failure(error, code)
-    return code if isinstance(code, int) else OWN_EXCEPTION
-
-
-# Typer carries click under a private name in some versions; this is its UsageError wherever it lies.
-_USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]
-
-
-def _failed(error: BaseException) -> int:
-    """Say in one line what went wrong, and return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        _say("interrupted; the same command continues")
-        return INTERRUPTED
-    if os.environ.get("DISTILL_GOV_DEBUG") == "1":
-        traceback.print_exception(error)
-    if isinstance(error, _USAGE_ERROR):
-        error.show()
-        return BadInputError.exit_code
-    if isinstance(error, DistillGovError):
-        _say(f"error: {error}")
-        return error.exit_code
-    # Its message may hold somebody's text, so only its type is told.
-    _say(f"error: {type(error).__name__} inside distill-gov; no verdict. DISTILL_GOV_DEBUG=1 shows where")
-    return OWN_EXCEPTION
-
-
-def _show_failure(error: BaseException, code: int) -> None:
-    told = {"what": error.what, "where": error.where, "fix": error.fix} if isinstance(error, DistillGovError) else {}
-    _show(True, {"error": type(error).__name__, **told}, "", code)
+    return run_app(app, arguments)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
@@ -40,7 +40,7 @@ class Check:
 
 def examine(root: Path) -> tuple[Check, ...]:
     """Look at the installation and, where there is one, at the project in ``root``. Nothing is changed, and no model loaded."""
-    installation = [_python(), *(_asked(extra) for extra in ("", *EXTRAS)), _torch(), *(_shadowed(name) for name in ROOMS)]
+    installation = [_python(), *(_asked(extra) for extra in ("", *EXTRAS)), _torch(), *_shadowed()]
     layout = ProjectLayout(root)
     if not layout.settings.exists():
         installation.append(_spacy_model(_DEFAULT_MODEL))
@@ -69,12 +69,16 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _shadowed(name: str) -> Check:
-    """Another distribution may have a package of the same name, and whichever was installed last wins."""
+def _shadowed() -> list[Check]:
+    """Another distribution may have a package of one of our names, and whichever was installed last wins."""
+    claims = packages_distributions()
+    return [_room(name, sorted(set(claims.get(name, ())) - {"distill-gov"})) for name in ROOMS]
+
+
+def _room(name: str, others: Sequence[str]) -> Check:
     spec = find_spec(name)
     ours = Path(__file__).resolve().parents[1] / name
     places = [] if spec is None else [Path(place).resolve() for place in spec.submodule_search_locations or [spec.origin or ""]]
-    others = sorted(set(packages_distributions().get(name, ())) - {"distill-gov"})
     if places != [ours]:
         found = f"`{name}` is {', '.join(map(str, places))}" if places else f"`{name}` cannot be imported"
         fix = f"Remove what shadows it ({', '.join(others) or 'a file or directory of that name'})."

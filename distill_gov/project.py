@@ -21,6 +21,7 @@ from distill_gov.records.ledger import Ledger, LedgerEntry
 from distill_gov.records.manifest import StageManifest
 from distill_gov.records.settings import load_settings
 from distill_gov.settings import DistillSettings
+from distill_gov.stages.settled import SEALED
 
 if TYPE_CHECKING:
     from distill_gov.records.verify import Problem
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from redaction import Redactor
 
 __all__ = ["DistillSettings", "Project", "Run"]
-
-SEALED = "holdout.sealed"
 
 
 class Project:
@@ -228,7 +227,8 @@ class Run:
         own = path == self.project.policy_path()
         target = None if own else self.layout.pages / f"report.{path.stem}.html"
         write_model_card(self.layout, path.stem)
-        return write_report(self.layout, path.stem, path=target)
+        page: Path = write_report(self.layout, path.stem, path=target)
+        return page
 
     def export_ratings(self, raters: Sequence[str], cases: int | None = None) -> Any:
         from distill_gov.stages.ratings import export_ratings
@@ -238,7 +238,8 @@ class Run:
     def import_ratings(self, files: Sequence[Path], *, simulated: bool = False, control: str | None = None) -> RatingsImport:
         from distill_gov.stages.ratings import import_ratings
 
-        return import_ratings(self.project, self, files, simulated, control)
+        imported: RatingsImport = import_ratings(self.project, self, files, simulated, control)
+        return imported
 
     def verify(self, *, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
         from distill_gov.stages.gate import verify
@@ -251,11 +252,10 @@ class Run:
         return promote(self.project, self, self.project.policy_path(policy), alias)
 
     def everything(self, *, progress: Progress | None = None) -> Verdict:
-        """Build, train, evaluate and gate; the report is written whatever the verdict."""
+        """Build, train, evaluate, gate and report, whatever the verdict."""
         self.build(progress=progress)
         self.train(progress=progress)
         self.evaluate(progress=progress)
-        try:
-            return self.gate()
-        finally:
-            self.report()
+        verdict = self.gate()
+        self.report()
+        return verdict

@@ -99,8 +99,11 @@ def example_directory() -> Path:
 def _on_the_example(layout: ProjectLayout) -> Scaffolded:
     example = example_directory()
     _refuse_to_overwrite(layout.root, sorted({path.name for path in example.iterdir()} - set(_LEFT_OUT)))
-    shutil.copytree(example, layout.root, ignore=shutil.ignore_patterns(*_LEFT_OUT), dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(*_LEFT_OUT, layout.settings.name)
+    shutil.copytree(example, layout.root, ignore=ignored, dirs_exist_ok=True)
     _common(layout)
+    # Last: a directory with distill.yaml is a project, so a half-made one is none.
+    shutil.copyfile(example / layout.settings.name, layout.settings)
     lines = {name: (layout.root / "data" / f"{name}.jsonl").read_bytes().count(b"\n") for name in ("teaching", "holdout")}
     said = "with the support desk's messages, invented ones; put your own traces into data/, or use --from"
     return Scaffolded(lines["teaching"], lines["holdout"], (said,))
@@ -140,7 +143,6 @@ def _on_own_chats(
         write_text(layout.root / _SCHEMA, json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
     write_text(layout.redaction, starter.REDACTION)
     write_text(layout.gates, _policy(schema, traces))
-    # Last: a directory with distill.yaml is a project, so a half-made one is none.
     task = layout.root.resolve().name
     write_text(layout.settings, starter.distill_yaml(task=task, answer_schema=_SCHEMA if schema else "", defaults=defaults))
     said = [imported.said, f"{len(teaching):,} traces to teach, {len(holdout):,} held out, by whole conversations"]

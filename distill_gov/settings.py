@@ -24,9 +24,9 @@ class TeacherSettings(Settings):
     terms_accepted_by: str
     """Empty is shown as "not approved"."""
     note: str = ""
-    orders: dict[str, int] = {}
+    orders: dict[str, int] = Field(default_factory=dict)
     """Orders of the examples under which a decision field is read; 1 where it is not named."""
-    floor: dict[str, float] = {}
+    floor: dict[str, float] = Field(default_factory=dict)
     """Accuracy a decision field must reach on the admission cases, or the teacher does not teach."""
     top_k: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
@@ -67,8 +67,8 @@ class EvaluateSettings(Settings):
     """What is run on the holdout and the suites."""
 
     decoding: Literal["grammar", "free"] = "grammar"
-    controls: list[Literal["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]] = []
-    baselines: list[Literal["gold_only", "linear", "small_prompted"]] = []
+    controls: list[Literal["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]] = Field(default_factory=list)
+    baselines: list[Literal["gold_only", "linear", "small_prompted"]] = Field(default_factory=list)
     batch_size: int = Field(default=16, ge=1)
     timed: int = Field(default=10, ge=0)
     """Requests timed one at a time, for the latencies."""
@@ -88,7 +88,7 @@ class DistillSettings(Settings):
     """Reference answers of the traces, for baselines only; never taught."""
     pii_spans: str = ""
     """Ground truth to score redaction with."""
-    suites: dict[str, str] = {}
+    suites: dict[str, str] = Field(default_factory=dict)
     teacher: TeacherSettings
     student: StudentSettings = StudentSettings()
     train: TrainSettings = TrainSettings()
@@ -100,5 +100,5 @@ class DistillSettings(Settings):
     seed: int = 0
     today: date | None = Field(default=None, strict=False)
     """Fixes the day on which retention is judged; the present day where it is left out."""
-    defaults: dict[str, str] = {}
+    defaults: dict[str, str] = Field(default_factory=dict)
     """``consent``, ``licence``, ``retention_until``, ``language`` of imported traces that do not say; marked asserted."""

@@ -1,13 +1,16 @@
 """Dear work in fixed shards, on several one-thread processes, each result kept by content.
 
 Two one-thread workers decode faster than one two-thread process on a CPU, and a batch on one thread gives the same bits
-whenever it runs. A shard's result is stored under the digest of who works and on what, so that killed work goes on where it stopped
-and the same work is never paid twice. Shards are made from the whole list of items, never from what is left of it.
+whenever it runs. A shard's result is stored under the digest of who works and on what, so that killed work goes on where it
+stopped and the same work is never paid twice. Shards are made from the whole list of items, never from what is left of it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -145,10 +148,19 @@ _worker: Worker | None = None
 _failure: BaseException | None = None
 
 
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would go on computing for nobody; it ends instead."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
 def _start(make: Callable[..., Worker], arguments: dict[str, Any]) -> None:
     global _worker, _failure
     import torch
 
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         _worker = make(**arguments)

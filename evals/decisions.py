@@ -1,7 +1,7 @@
 """Decision fields of a structured answer: where they stand, their labels, and a label's probability.
 
-An answer under a schema is the canonical JSON text ``{"a": "x", "b": "y", "note": "..."}``. Its leading properties with an ``enum``
-of strings are the *decision fields*. A label's probability is the product, along its tokens' trie, of the model's
+An answer under a schema is the canonical JSON text ``{"a": "x", "b": "y", "note": "..."}``. Its leading properties with an
+``enum`` of strings are the *decision fields*. A label's probability is the product, along its tokens' trie, of the model's
 probability of each token renormalised over the trie's branches at that node; the token that carries the closing quote included.
 """
 
@@ -61,8 +61,8 @@ class AnswerFormat:
     def opening(self, values: Sequence[str]) -> str:
         """Canonical text up to and including the opening quote of the property after ``values``."""
         names = [f.name for f in self.fields] + list(self.rest)
-        done = "".join(f"{json.dumps(n)}: {json.dumps(v)}, " for n, v in zip(names, values, strict=False))
-        return "{" + done + f'{json.dumps(names[len(values)])}: "'
+        done = "".join(f"{_json(n)}: {_json(v)}, " for n, v in zip(names, values, strict=False))
+        return "{" + done + f'{_json(names[len(values)])}: "'
 
     def trie(self, encode: Encode, values: Sequence[str]) -> LabelTrie:
         """Token paths of the labels of the decision field after ``values``.
@@ -75,7 +75,7 @@ class AnswerFormat:
         start = encode(self.opening(values))
         paths = []
         for label in current.labels:
-            # The text after a label decides how the closing quote is cut into tokens; the opening of the next property stands for it.
+            # What follows a label decides how its closing quote is cut into tokens; the next property's opening stands for it.
             whole = encode(_closed(self, [*values, label]) if last else self.opening([*values, label]))
             if whole[: len(start)] != start:
                 raise BadSchemaError(f"label of `{current.name}` does not start on a token of its own")
@@ -83,18 +83,23 @@ class AnswerFormat:
         return LabelTrie(current.labels, tuple(paths))
 
     def text(self, value: Mapping[str, Any]) -> str:
-        """Canonical text of an answer: properties in the schema's order, ``json.dumps`` separators, no escapes beyond JSON's own."""
+        """Canonical text of an answer: properties in the schema's order, ``json.dumps`` separators, only JSON's own escapes."""
         names = [f.name for f in self.fields] + list(self.rest)
-        return json.dumps({n: value[n] for n in names if n in value}, ensure_ascii=False)
+        return _json({n: value[n] for n in names if n in value})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _closed(answer: AnswerFormat, values: Sequence[str]) -> str:
-    return json.dumps({f.name: v for f, v in zip(answer.fields, values, strict=True)})
+    return _json({f.name: v for f, v in zip(answer.fields, values, strict=True)})
 
 
 def _up_to_quote(tokens: list[int], label: str, encode: Encode) -> tuple[int, ...]:
+    own = encode(_json(label)[1:-1])
     for length in range(1, len(tokens) + 1):
-        if tokens[:length] != encode(label)[:length]:
+        if tokens[:length] != own[:length]:
             return tuple(tokens[:length])
     raise BadSchemaError("a label's closing quote was not found among its tokens")
 

@@ -38,7 +38,7 @@ def format_name(name: str) -> str:
     return f"distill-gov/{name}/{FORMAT_VERSION}"
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     pass
 
 
@@ -46,19 +46,19 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
-            raise _Refused("duplicate key")
+            raise _RefusedError("duplicate key")
         seen[key] = value
     return seen
 
 
 def _no_constant(name: str) -> Any:
-    raise _Refused(f"{name} is no JSON number")
+    raise _RefusedError(f"{name} is no JSON number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise _Refused("number out of range")
+        raise _RefusedError("number out of range")
     return number
 
 
@@ -80,7 +80,7 @@ def loads_strict(text: str | bytes, *, where: str) -> Any:
         raise MalformedFileError(
             f"not valid JSON ({error.msg} at column {error.colno})", where=where, fix="Mend or remove it."
         ) from None
-    except _Refused as error:
+    except _RefusedError as error:
         raise MalformedFileError(f"not valid JSON ({error})", where=where, fix="Mend or remove it.") from None
     except (RecursionError, ValueError):
         raise MalformedFileError("nested too deep or a number too long", where=where) from None
@@ -173,7 +173,8 @@ def read_parquet(path: Path, *, format: str) -> list[dict[str, Any]]:
         raise MalformedFileError("not a Parquet file, or a damaged one", where=str(path)) from error
     tag = (table.schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
     _check_format(tag, format, path)
-    return table.to_pylist()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def _check_format(found: object, wanted: str, path: Path) -> None:

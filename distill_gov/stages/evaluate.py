@@ -15,9 +15,10 @@ from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
-from distill_gov.stages.settled import anchor, commit, finish, versions
+from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.suites import FORMAT_SUITE, HOLDOUT, as_cases, format_cases
+from distill_gov.stages.suites import as_cases, format_cases
+from distill_gov.teaching_set.examples import read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool, WorkerSpec
 from evals.cases import Case, dataset_digest
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
 
-__all__ = ["MEASURED", "attempts", "evaluate"]
+__all__ = ["evaluate"]
 
-MEASURED = "student.measured"
 REGISTERED = "requests.registered"
 CANARY = "Please call Quentin Marlowe on +44 7700 900482 or write to q.marlowe@example.org."
 """Invented; planted by the control ``leaky``."""
@@ -127,12 +127,6 @@ def _register(project: Project, run: Run) -> None:
 def _count_attempt(project: Project, run: Run, student: str, seal: str) -> None:
     if all(e.facts["student"] != student or e.facts["seal"] != seal for e in project.ledger.find(MEASURED)):
         project.ledger.append(MEASURED, {"run": run.layout.name, "student": student, "seal": seal})
-
-
-def attempts(project: Project, student: str, seal: str) -> int:
-    """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured."""
-    order = [e.facts["student"] for e in project.ledger.find(MEASURED) if e.facts["seal"] == seal]
-    return order.index(student) + 1 if student in order else 0
 
 
 def _suites(project: Project, run: Run, clock: Prepared) -> dict[str, list[Case]]:
@@ -256,7 +250,6 @@ class _Bench:
 
     def _labelled(self) -> list[tuple[Any, dict[str, str]]]:
         from distill_gov.records.files import read_jsonl
-        from distill_gov.teaching_set.examples import read_examples
 
         path = self.project.file(self.settings.labels)
         labels = {row["id"]: row for _, row in read_jsonl(path)}
@@ -544,7 +537,7 @@ def redaction_recall(project: Project, run: Run) -> dict[str, float]:
     found: dict[str, list[tuple[int, int]]] = {}
     for row in read_parquet(run.layout.findings, format=FINDING_FORMAT):
         found.setdefault(row["item"], []).append((row["start"], row["end"]))
-    seen = {e.trace for e in training.read_examples(run.layout.examples)}
+    seen = {e.trace for e in read_examples(run.layout.examples)}
     spans = [row for _, row in read_jsonl(project.file(project.settings.pii_spans)) if row["id"] in seen]
     covered = sum(any(a <= row["start"] and row["end"] <= b for a, b in found.get(row["id"], [])) for row in spans)
     return {"spans": float(len(spans)), "covered_recall": covered / len(spans)} if spans else {}

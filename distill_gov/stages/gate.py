@@ -10,8 +10,7 @@ from distill_gov.records.digest import digest_file, digest_tree
 from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMismatchError, IntegrityError, MissingFileError
 from distill_gov.records.manifest import StageManifest, read_manifest
 from distill_gov.records.verify import Problem, verify_files
-from distill_gov.stages.evaluate import attempts
-from distill_gov.stages.suites import RATINGS
+from distill_gov.stages.settled import RATINGS, SEALED, attempts
 from evals.evidence import CaseResult, Subject, read_cases, read_measurements, read_subjects, write_measurements
 from evals.measure import measure
 from gates.decide import decide, verify_verdict
@@ -111,12 +110,10 @@ def _evidence(run: Run) -> dict[str, str]:
 
 
 def _attempt(project: Project, student: Subject | None) -> int:
-    from distill_gov.project import SEALED
-
     seals = project.ledger.find(SEALED)
     if student is None or not seals:
         return 1
-    return attempts(project, student.model, str(seals[-1].facts["digest"]))
+    return attempts(project.ledger, student.model, str(seals[-1].facts["digest"]))
 
 
 def _log(project: Project, run: Run, path: Path, verdict: Verdict) -> None:
@@ -150,6 +147,8 @@ def verify(project: Project, run: Run, evidence_only: bool = False, expect: str 
         ChainBrokenError: the ledger does not hold, or never had that head.
         IntegrityError: a verdict is not what its evidence gives.
     """
+    if not run.layout.root.is_dir():
+        raise MissingFileError("no such run", where=run.layout.name)
     entries = project.ledger.entries()
     if expect is not None and expect not in {e.digest for e in entries}:
         raise ChainBrokenError("the ledger never had this head", where=str(project.layout.ledger))

@@ -13,8 +13,8 @@ from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.files import write_bytes
 from distill_gov.records.manifest import StageManifest, hash_outputs, now, read_manifest
 from distill_gov.stages.build import reserved_traces
-from distill_gov.stages.settled import finish, versions
-from distill_gov.stages.suites import HOLDOUT, RATINGS, as_cases
+from distill_gov.stages.settled import HOLDOUT, RATINGS, finish, versions
+from distill_gov.stages.suites import as_cases
 from evals.evidence import read_cases, read_subjects, write_cases
 from evals.ratings import RatingItem, RatingsImport, answer_in_words, export_packets, import_responses
 
@@ -50,7 +50,11 @@ def export_ratings(project: Project, run: Run, raters: Sequence[str], cases: int
     wanted = set(chosen)
     items = [
         RatingItem(
-            c.id, c.prompt, {n: answer_in_words(o[c.id].output, project.answer_document) for n, o in outputs.items()}, c.unit, c.slices
+            c.id,
+            c.prompt,
+            {n: answer_in_words(o[c.id].output, project.answer_document) for n, o in outputs.items()},
+            c.unit,
+            c.slices,
         )
         for c in suite
         if c.id in wanted

@@ -13,7 +13,25 @@ from distill_gov.records.digest import digest_file
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
 
-__all__ = ["commit", "file_inputs", "finish", "versions"]
+__all__ = [
+    "FORMAT_SUITE",
+    "HOLDOUT",
+    "MEASURED",
+    "RATINGS",
+    "SEALED",
+    "anchor",
+    "attempts",
+    "commit",
+    "file_inputs",
+    "finish",
+    "versions",
+]
+
+HOLDOUT, FORMAT_SUITE, RATINGS = "holdout", "format", "ratings"
+"""Suites that the stages themselves know."""
+
+SEALED, MEASURED = "holdout.sealed", "student.measured"
+"""Events of the ledger."""
 
 _TOOLS = ("distill-gov", "torch", "transformers", "presidio-analyzer", "spacy", "llguidance", "numpy", "scipy")
 
@@ -52,3 +70,9 @@ def anchor(path: Path, stage: str, ledger: Ledger, run: str) -> None:
     facts: dict[str, Any] = {"run": run, "stage": stage, "manifest": digest_file(path)}
     if all(dict(entry.facts) != facts for entry in ledger.find("stage.done")):
         ledger.append("stage.done", facts)
+
+
+def attempts(ledger: Ledger, student: str, seal: str) -> int:
+    """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured."""
+    order = [e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] == seal]
+    return order.index(student) + 1 if student in order else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.errors import BadInputError
 from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
 from distill_gov.traces import Trace, read_traces, recorded_answer
 from evals.cases import Case
 
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project
     from gates.policy import Policy
 
-__all__ = ["FORMAT_SUITE", "HOLDOUT", "RATINGS", "as_cases", "format_cases", "planned_cases"]
-
-HOLDOUT, FORMAT_SUITE, RATINGS = "holdout", "format", "ratings"
+__all__ = ["as_cases", "format_cases", "planned_cases"]
 
 
 def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case]:

@@ -105,7 +105,8 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
     for name, figure in admission.items():
         if not figure["value"] >= figure["floor"]:
             raise TeacherNotAdmittedError(
-                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {figure['floor']}",
+                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases,"
+                f" under its floor {figure['floor']}",
                 where="distill.yaml: teacher.floor",
                 fix="Give it better examples, or another teacher.",
             )

@@ -63,7 +63,9 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
         return before
     started, clock = now(), Prepared(progress)
     examples = taught(project, run)
-    facts = make_student(project, examples, layout.student, clock, hard_only=s.teacher.kind == "recorded")
+    recorded = s.teacher.kind == "recorded"
+    # A recorded answer is all there is to aim at; it carries no distribution over the labels.
+    facts = make_student(project, examples, layout.student, clock, hard_only=recorded, truth=recorded)
     manifest = StageManifest(
         stage="train",
         inputs=inputs,
@@ -188,7 +190,8 @@ def make_student(
         )  # fmt: skip
     facts: dict[str, Any] = {
         "student": {
-            "parameters": parameters(student), "layers": layers, "teacher_parameters": parameters(teacher), "base": base_model(project),
+            "parameters": parameters(student), "layers": layers,
+            "teacher_parameters": parameters(teacher), "base": base_model(project),
         },
         "losses": history,
     }  # fmt: skip

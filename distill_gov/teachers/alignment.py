@@ -1,10 +1,10 @@
 """Taking a prompted model's label bias away before it teaches.
 
-A small model's label probabilities after a few examples say more about the labels and the examples' order than about the message. A
-multinomial logistic regression from the label log-probabilities (of several orders of the examples) to the label mends this: matrix scaling,
-with the same L2 penalty on weights (Kull et al. 2019, NeurIPS, arXiv 1910.12656, section 3: Dirichlet calibration in its linear form).
-It is fitted on ``dev``; the log-probabilities are centred on the mean over unlabelled messages, which alone is batch calibration
-(Zhou et al. 2024, ICLR, arXiv 2309.17249).
+A small model's label probabilities after a few examples say more about the labels and the examples' order than about the
+message. A multinomial logistic regression from the label log-probabilities (of several orders of the examples) to the label
+mends this: matrix scaling, with the same L2 penalty on weights (Kull et al. 2019, NeurIPS, arXiv 1910.12656, section 3:
+Dirichlet calibration in its linear form). It is fitted on ``dev``; the log-probabilities are centred on the mean over
+unlabelled messages, which alone is batch calibration (Zhou et al. 2024, ICLR, arXiv 2309.17249).
 """
 
 from __future__ import annotations

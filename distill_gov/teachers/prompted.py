@@ -1,9 +1,9 @@
-"""A teacher that follows a policy prompt of examples: it decides field by field, then writes the reply under the schema's grammar.
+"""A teacher that follows a policy prompt of examples: it decides field by field, then writes the reply under the grammar.
 
 Every example is a few lines (``Message: ...``, then one line a property). A decision field is read off the next-token
 distribution after ``Field:`` with the examples in several orders, corrected by the field's alignment; decisions already taken
-stand in the prompt. The reply is written inside double quotes, so that its tokens are those of the JSON answer, which the grammar
-sees. Prompt and answer ids are made apart and meet at a token boundary, which is asserted.
+stand in the prompt. The reply is written inside double quotes, so that its tokens are those of the JSON answer, which the
+grammar sees. Prompt and answer ids are made apart and meet at a token boundary, which is asserted.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class PolicyPrompt:
         return f"Message: {message}\n" + "".join(shown)
 
     def prefix(self, field: str, order: int) -> str:
-        """The examples, in one of the orders, with their properties up to ``field``."""
+        """The examples in one of the orders. The first order shows every property, so that one pass over a message serves all
+        fields; the others stop at ``field``, which is all they are asked for."""
         examples = list(self.examples)
-        random.Random(f"{field}/{order}").shuffle(examples)
-        upto = self.fields.index(field) + 1
+        random.Random(order).shuffle(examples)
+        upto = self.fields.index(field) + 1 if order else len(self.fields)
         return "\n".join(self.lines(e["message"], e, upto) for e in examples) + "\n"
 
     def question(self, message: str, values: Mapping[str, str], field: str) -> str:
@@ -80,7 +81,8 @@ class PromptedTeacher:
 
     def work(self, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
         if kind == "features":
-            return self.features([s["text"] for s in shard], [s["values"] for s in shard], shard[0]["field"]).tolist()
+            rows = self.features([s["text"] for s in shard], [s["values"] for s in shard], shard[0]["field"])
+            return [[float(x) for x in row] for row in rows]
         if kind == "answer":
             return self.answer([s["text"] for s in shard])
         if kind == "score":
@@ -93,37 +95,55 @@ class PromptedTeacher:
         first = [self.local.encode(f" {label}")[0] for label in labels]
         if len(set(first)) < len(first):
             raise BadSchemaError(f"labels of `{field}` share their first token", fix="Rename one of them.")
+        return np.concatenate(
+            [self._read(messages, values, field, order) for order in range(self.prompt.orders.get(field, 1))], 1
+        )
+
+    def _first(self, field: str) -> list[int]:
+        """First token of each label of a field."""
+        labels = next(f.labels for f in self.format.fields if f.name == field)
+        first = [self.local.encode(f" {label}")[0] for label in labels]
+        if len(set(first)) < len(first):
+            raise BadSchemaError(f"labels of `{field}` share their first token", fix="Rename one of them.")
+        return first
+
+    def _read(self, messages: Sequence[str], values: Sequence[Mapping[str, str]], field: str, order: int) -> Array:
         asked = [self.local.encode(self.prompt.question(m, v, field)) for m, v in zip(messages, values, strict=True)]
-        columns = []
-        for order in range(self.prompt.orders.get(field, 1)):
-            logits = self.local.logits(asked, 1, self._shared(self.prompt.prefix(field, order)))[:, 0].float()
-            columns.append(torch.log_softmax(logits, -1)[:, first].cpu().double().numpy())
-        return np.concatenate(columns, 1)
+        return self._label_logp(self.local.logits(asked, 1, self._shared(self.prompt.prefix(field, order))), field)
+
+    def _label_logp(self, logits: torch.Tensor, field: str) -> Array:
+        found: Array = torch.log_softmax(logits[:, 0].float(), -1)[:, self._first(field)].cpu().double().numpy()
+        return found
 
     def answer(self, messages: Sequence[str]) -> list[dict[str, Any]]:
         """Answers with their corrected decisions, as JSON values (see :func:`answer_value`)."""
         values: list[dict[str, str]] = [{} for _ in messages]
         logps: list[dict[str, list[float]]] = [{} for _ in messages]
-        for field in self.format.fields:
-            corrected = self.alignments[field.name](self.features(messages, values, field.name))
-            for row, logp in enumerate(corrected):
+        batch = self.local.batch(self._shared(self.prompt.prefix(self.prompt.fields[0], 0)))
+        pending = [self.local.encode(self.prompt.question(m, {}, self.prompt.fields[0])) for m in messages]
+        for depth, field in enumerate(self.format.fields):
+            with torch.inference_mode():
+                features = [self._label_logp(batch.feed(pending, keep=1), field.name)]
+            for order in range(1, self.prompt.orders.get(field.name, 1)):
+                features.append(self._read(messages, values, field.name, order))
+            for row, logp in enumerate(self.alignments[field.name](np.concatenate(features, 1))):
                 values[row][field.name] = field.labels[int(logp.argmax())]
                 logps[row][field.name] = [float(x) for x in logp]
+            following = self.prompt.fields[depth + 1 : depth + 2]
+            quote = ' "' if following and following[0] in self.format.rest else ""
+            asked = "".join(f"{n.capitalize()}:{quote}" for n in following)
+            pending = [self.local.encode(f" {v[field.name]}\n{asked}") for v in values]
         if not self.format.rest:
             texts = [self.format.text(v) for v in values]
             return [
-                answer_value(t, self.local.encode(t) + [self._eos], "stop", lp, self.format)
+                answer_value(t, [*self.local.encode(t), self._eos], "stop", lp, self.format)
                 for t, lp in zip(texts, logps, strict=True)
             ]
-        written = self._write(messages, values)
-        return [answer_value(w.text, w.token_ids, w.finish, lp, self.format) for w, lp in zip(written, logps, strict=True)]
-
-    def _write(self, messages: Sequence[str], values: Sequence[Mapping[str, str]]) -> list[Any]:
-        free = self._free()
+        self._free()
         names = [f.name for f in self.format.fields]
         openings = [self.local.encode(self.format.opening([v[n] for n in names])) for v in values]
-        asked = [self._asked(m, v) for m, v in zip(messages, values, strict=True)]
-        return self.local.complete(asked, openings, self._shared(self.prompt.prefix(free, 0)))
+        written = self.local.complete(batch, pending, openings)
+        return [answer_value(w.text, w.token_ids, w.finish, lp, self.format) for w, lp in zip(written, logps, strict=True)]
 
     def _free(self) -> str:
         if len(self.format.rest) != 1:
@@ -147,7 +167,7 @@ class PromptedTeacher:
     ) -> list[dict[str, Any]]:
         """Distributions over the free property's tokens of the given answers, restricted to what the grammar allows.
 
-        Returns, for each answer: ``start`` (position of the first free token in the answer), and one entry a position from there on:
+        Returns, for each answer: ``start`` (position of the first free token in the answer), and one entry a position onwards:
         ``ids`` and ``logp`` (top k at the captured temperature), ``log_tail``, ``log_allowed`` (log of the mass the grammar
         allows, at temperature 1), ``forced``.
         """
@@ -224,4 +244,4 @@ def _make(
 
 def spec(model: Path, **arguments: Any) -> WorkerSpec:
     """The teacher for worker processes; its identity covers weights, tokenizer, prompt, alignment and settings."""
-    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/1", digest_tree(model), arguments]))
+    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/2", digest_tree(model), arguments]))

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import cast
 
 from distill_gov.records.digest import digest_file
 from distill_gov.records.errors import BadModelError, MissingExtraError
@@ -41,7 +42,7 @@ def smollm2_directory(cache: Path) -> Path:
 
 def _convert(weights: Path, target: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -51,7 +52,7 @@ def _convert(weights: Path, target: Path) -> None:
         config = quantised.config
         del config.quantization_config
         # A model read from GGUF refuses to be saved; a fresh one with the same weights does not.
-        fresh = LlamaForCausalLM(config)
+        fresh = LlamaForCausalLM(cast(LlamaConfig, config))
         fresh.load_state_dict(quantised.state_dict())
         fresh.save_pretrained(str(unfinished))
         tokenizer.save_pretrained(str(unfinished))

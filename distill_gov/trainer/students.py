@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -28,7 +29,9 @@ def layer_student(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrained
     config.num_hidden_layers = len(layers)
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[i] for i in layers]
-    student = AutoModelForCausalLM.from_config(config, dtype=next(teacher.parameters()).dtype)
+    student: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        config, dtype=next(teacher.parameters()).dtype
+    )
     source = teacher.state_dict()
     taken = {}
     for name in student.state_dict():
@@ -44,7 +47,7 @@ def layer_student(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrained
 def sharpen(student: PreTrainedModel, factor: float) -> None:
     """Multiply the final norm's weight: logits grow by ``factor``, so answers stay and confidence does not."""
     with torch.no_grad():
-        student.base_model.norm.weight.mul_(factor)
+        cast(Any, student.base_model).norm.weight.mul_(factor)
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -39,6 +39,7 @@ class TrainingExample:
 
 
 IGNORED = -100
+TERMS = ("soft", "hard", "calibration", "format")
 
 
 class _Collator:
@@ -65,6 +66,9 @@ class _DistillTrainer(Trainer):
     def __init__(self, *, losses: LossSettings, temperature: float, masks: torch.Tensor, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.losses, self.temperature, self.mask_table = losses, temperature, masks
+        # Every term is divided by its count over the whole step, so the library must not divide by the number of batches.
+        self.loss_is_scaled_for_ga = True
+        self.counts: dict[str, int] = {}
         self.history: list[dict[str, float]] = []
         self.parts: dict[str, float] = {}
 
@@ -79,14 +83,13 @@ class _DistillTrainer(Trainer):
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], position_ids=positions, logits_to_keep=keep
         )
         parts = self._terms(out.logits[:, :-1].float(), rows)
-        count = sum(len(r.targets.token_ids) for r in rows)
-        whole = num_items_in_batch if num_items_in_batch is not None else count
-        loss = sum(
-            (weight * normalised(term, _share(term, count, whole)) for term, weight in parts.values() if weight),
-            start=out.logits.sum() * 0.0,
-        )
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            # The count is summed over devices while their gradients are averaged.
+        # The graph stays live even where no term has a position.
+        loss: torch.Tensor = out.logits.sum() * 0.0
+        for name, (term, weight) in parts.items():
+            if weight:
+                loss = loss + weight * normalised(term, self.counts.get(name) if self.counts else None)
+        if self.counts:
+            # The counts are summed over devices while their gradients are averaged.
             loss = loss * self.accelerator.num_processes
         if not torch.isfinite(loss):
             raise TrainingStoppedError(
@@ -95,44 +98,49 @@ class _DistillTrainer(Trainer):
         self.parts = {name: float(normalised(term).detach()) for name, (term, _) in parts.items()}
         return (loss, out) if return_outputs else loss
 
+    def get_batch_samples(self, *arguments: Any, **named: Any) -> Any:
+        """The batches of one optimiser step; how many positions each term has in them is kept for the loss."""
+        batches, items = super().get_batch_samples(*arguments, **named)
+        kinds = [_sorted(batch["rows"], self.losses.format > 0).counts for batch in batches]
+        whole = torch.tensor([[count[name] for name in TERMS] for count in kinds], device=self.args.device).sum(0)
+        if self.args.world_size > 1:
+            whole = self.accelerator.gather(whole).view(-1, len(TERMS)).sum(0)
+        self.counts = dict(zip(TERMS, whole.tolist(), strict=True))
+        return batches, items
+
     def _terms(self, logits: torch.Tensor, rows: Sequence[TrainingExample]) -> dict[str, tuple[Term, float]]:
         device, width = logits.device, logits.shape[1]
         flat = logits.reshape(-1, logits.shape[-1])
-        forced, free, decided, tokens = [], [], [], []
-        for i, row in enumerate(rows):
-            start = i * width + width - len(row.targets.token_ids)
-            for j, token in enumerate(row.targets.token_ids):
-                tokens.append(token)
-                place = (start + j, row, j)
-                (forced if row.targets.forced[j] else free).append(place)
-                if row.targets.field[j]:
-                    decided.append(place)
-        index = torch.tensor([p for p, _, _ in free], device=device, dtype=torch.long)
-        chosen = flat[index]
-        ids, logp, tail = _padded([(r.targets.ids[j], r.targets.logp[j], r.targets.log_tail[j]) for _, r, j in free], device)
-        answers = torch.tensor([r.targets.token_ids[j] for _, r, j in free], device=device, dtype=torch.long)
-        lone = torch.tensor([p for p, _, _ in forced], device=device, dtype=torch.long)
-        lone_tokens = torch.tensor([r.targets.token_ids[j] for _, r, j in forced], device=device, dtype=torch.long)
+        kinds = _sorted(rows, self.losses.format > 0)
+
+        def at(places: Sequence[Place]) -> torch.Tensor:
+            """Logits that predict the tokens at the places; answers stand at the end of their rows."""
+            index = [i * width + width - len(rows[i].targets.token_ids) + j for i, j in places]
+            return flat[torch.tensor(index, device=device, dtype=torch.long)]
+
+        def own(places: Sequence[Place]) -> torch.Tensor:
+            return torch.tensor([rows[i].targets.token_ids[j] for i, j in places], device=device, dtype=torch.long)
+
+        chosen = at(kinds.free)
+        of = [(rows[i].targets, j) for i, j in kinds.free]
+        ids, logp, tail = _padded([(t.ids[j], t.logp[j], t.log_tail[j]) for t, j in of], device)
         # Where one token is allowed, -log Z is that token's cross-entropy; no mask of the vocabulary is needed.
-        penalty = cross_entropy(flat[lone], lone_tokens)
-        masked = [k for k, (_, r, j) in enumerate(free) if r.masks[j] >= 0]
-        if masked and self.losses.format:
-            table = self.mask_table[[free[k][1].masks[free[k][2]] for k in masked]].to(device)
-            rest = format_penalty(chosen[masked], table)
-            penalty = Term(penalty.total + rest.total, penalty.count + rest.count)
+        lone = cross_entropy(at(kinds.forced), own(kinds.forced))
+        table = self.mask_table[[rows[i].masks[j] for i, j in kinds.masked]].to(device)
+        rest = format_penalty(at(kinds.masked), table)
+        decided = self._calibration(at(kinds.decided), [(rows[i], j) for i, j in kinds.decided])
         return {
             "soft": (soft_targets(chosen, ids, logp, tail, self.temperature), self.losses.soft),
-            "hard": (cross_entropy(chosen, answers), self.losses.hard),
-            "calibration": (self._calibration(flat, decided), self.losses.calibration),
-            "format": (penalty, self.losses.format),
+            "hard": (cross_entropy(chosen, own(kinds.free)), self.losses.hard),
+            "calibration": (decided, self.losses.calibration),
+            "format": (Term(lone.total + rest.total, lone.count + rest.count), self.losses.format),
         }
 
-    def _calibration(self, flat: torch.Tensor, decided: Sequence[tuple[int, TrainingExample, int]]) -> Term:
-        index = torch.tensor([p for p, _, _ in decided], device=flat.device, dtype=torch.long)
-        width = max((len(r.targets.ids[j]) for _, r, j in decided), default=1)
+    def _calibration(self, logits: torch.Tensor, decided: Sequence[tuple[TrainingExample, int]]) -> Term:
+        width = max((len(r.targets.ids[j]) for r, j in decided), default=1)
         ids = torch.zeros(len(decided), width, dtype=torch.long)
         target = torch.full((len(decided), width), -1.0)
-        for k, (_, row, j) in enumerate(decided):
+        for k, (row, j) in enumerate(decided):
             tokens = row.targets.ids[j]
             ids[k, : len(tokens)] = torch.tensor(tokens)
             if row.truth:
@@ -140,16 +148,44 @@ class _DistillTrainer(Trainer):
             else:
                 heated = torch.tensor(row.targets.logp[j]) * self.temperature
                 target[k, : len(tokens)] = heated.softmax(0)
-        return brier(flat[index], ids.to(flat.device), target.to(flat.device))
+        return brier(logits, ids.to(logits.device), target.to(logits.device))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             self.history.append({"step": float(self.state.global_step), "loss": float(logs["loss"]), **self.parts})
 
 
-def _share(term: Term, count: int, whole: Any) -> float:
-    """The term's count over the whole optimiser step, taken as proportional to the supervised tokens."""
-    return term.count * float(whole) / max(count, 1)
+Place = tuple[int, int]
+"""A row of the batch, and a position in its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The answer positions of a batch by what can be learned there."""
+
+    forced: list[Place]
+    free: list[Place]
+    decided: list[Place]
+    """Those of ``free`` where a decision field is decided."""
+    masked: list[Place]
+    """Those of ``free`` whose grammar mask the format term needs."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Positions of each term."""
+        free = len(self.free)
+        return {"soft": free, "hard": free, "calibration": len(self.decided), "format": len(self.forced) + len(self.masked)}
+
+
+def _sorted(rows: Sequence[TrainingExample], masks: bool) -> _Sorted:
+    places = [(i, j) for i, row in enumerate(rows) for j in range(len(row.targets.token_ids))]
+    free = [(i, j) for i, j in places if not rows[i].targets.forced[j]]
+    return _Sorted(
+        forced=[(i, j) for i, j in places if rows[i].targets.forced[j]],
+        free=free,
+        decided=[(i, j) for i, j in free if rows[i].targets.field[j]],
+        masked=[(i, j) for i, j in free if masks and rows[i].masks[j] >= 0],
+    )
 
 
 def _padded(
@@ -232,7 +268,7 @@ def train_student(
         )
         trainer.remove_callback(_printer())
         trainer.train()
-    student.eval()
+    student.train(False)
     return trainer.history
 
 

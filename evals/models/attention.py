@@ -1,17 +1,19 @@
 """Attention over a prefix that a whole batch shares.
 
-A long prompt before many short messages would be copied into every row's key/value cache and again at each decoding step. Here
-the prefix's keys and values are kept once; each layer attends to them and to the row's own cache apart, and the two are joined by
-their log-sum-exp, which is exact (the identity behind FlashAttention's blocks: Dao et al. 2022, arXiv 2205.14135, section 3.1).
+A long prompt before many short messages would be copied into every row's key/value cache and again at each decoding step.
+Here the prefix's keys and values are kept once; each layer attends to them and to the row's own cache apart, and the two are
+joined by their log-sum-exp, which is exact (the identity behind FlashAttention's blocks: Dao et al. 2022, arXiv 2205.14135,
+section 3.1).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import sdpa_mask
 
 __all__ = ["NAME", "SharedPrefix", "encode_prefix"]
@@ -33,11 +35,10 @@ def encode_prefix(model: PreTrainedModel, tokens: list[int]) -> SharedPrefix:
     cache = DynamicCache()
     with torch.inference_mode():
         model(input_ids=torch.tensor([tokens], device=model.device), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return SharedPrefix(
-        tuple(tokens),
-        tuple(layer.keys[0].contiguous() for layer in cache.layers),
-        tuple(layer.values[0].contiguous() for layer in cache.layers),
-    )
+    layers = [cast(DynamicLayer, layer) for layer in cache.layers]
+    keys = [cast(torch.Tensor, layer.keys)[0].contiguous() for layer in layers]
+    values = [cast(torch.Tensor, layer.values)[0].contiguous() for layer in layers]
+    return SharedPrefix(tuple(tokens), tuple(keys), tuple(values))
 
 
 def _attend(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
@@ -17,7 +17,7 @@ from evals.grammar import Grammar
 from evals.models.attention import NAME, SharedPrefix, encode_prefix
 from evals.models.protocol import Answer, LabelDistribution
 
-__all__ = ["LocalModel", "load_model", "load_tokenizer", "render_template"]
+__all__ = ["Batch", "LocalModel", "load_model", "load_tokenizer", "render_template"]
 
 
 def render_template() -> str:
@@ -45,7 +45,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         raise BadModelError("holds no tokenizer that can be loaded", where=str(path)) from error
     if not getattr(tokenizer, "is_fast", False) or tokenizer.eos_token_id is None or tokenizer.bos_token_id is None:
         raise BadModelError("tokenizer must be a fast one with a bos and an eos token", where=str(path))
-    return tokenizer
+    return cast(PreTrainedTokenizerFast, tokenizer)
 
 
 def load_model(path: Path) -> PreTrainedModel:
@@ -58,14 +58,15 @@ def load_model(path: Path) -> PreTrainedModel:
         raise BadModelError(
             "holds no model (config.json is missing)", where=str(path), fix="Give a Hugging Face model directory."
         )
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=torch.float32 if device is None or device.type == "cpu" else "auto", local_files_only=True
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=torch.float32 if device.type == "cpu" else "auto", local_files_only=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadModelError(f"holds no model that can be loaded ({type(error).__name__})", where=str(path)) from error
-    return model.to(device).eval()
+    # The stub of `to` hides the model's own type behind a decorator.
+    return cast(PreTrainedModel, model.to(device).eval())  # type: ignore[arg-type]
 
 
 @dataclass
@@ -127,29 +128,32 @@ class LocalModel:
 
     def logits(self, prompts: Sequence[Sequence[int]], keep: int, shared: SharedPrefix | None = None) -> torch.Tensor:
         """Logits at the last ``keep`` positions of each left-padded row, shape (rows, keep, vocabulary)."""
-        batch = _Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
+        batch = self.batch(shared)
         with torch.inference_mode():
             return batch.feed([list(p) for p in prompts], keep=keep)
 
     def answer(self, batch: Sequence[Sequence[Mapping[str, str]]], *, decoding: str) -> list[Answer]:
         """Answer chats. ``decoding``: ``grammar`` (under the schema) or ``free``."""
         writers = [_Writer(self, decoding == "grammar" and self._grammar is not None) for _ in batch]
-        self._decode([self.prompt_ids(m) + w.take_forced() for m, w in zip(batch, writers, strict=True)], writers, self._shared)
+        pending = [self.prompt_ids(m) + w.take_forced() for m, w in zip(batch, writers, strict=True)]
+        self._decode(pending, writers, self.batch(self._shared))
         return [w.answer() for w in writers]
 
-    def complete(
-        self, prompts: Sequence[Sequence[int]], openings: Sequence[Sequence[int]], shared: SharedPrefix
-    ) -> list[Answer]:
+    def batch(self, shared: SharedPrefix | None) -> Batch:
+        """An empty batch behind a prefix."""
+        return Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
+
+    def complete(self, batch: Batch, pending: list[list[int]], openings: Sequence[Sequence[int]]) -> list[Answer]:
         """Finish answers whose first tokens (``openings``) are settled, under the grammar.
 
-        The openings move the grammar on but are not fed: the prompts stand in their place, in a form of their own.
+        The openings move the grammar on but are not fed: what ``batch`` holds, and then ``pending``, stands in their place,
+        in a form of its own.
         """
         writers = [_Writer(self, True, opening) for opening in openings]
-        self._decode([list(p) for p in prompts], writers, shared)
+        self._decode(pending, writers, batch)
         return [w.answer() for w in writers]
 
-    def _decode(self, pending: list[list[int]], writers: Sequence[_Writer], shared: SharedPrefix | None) -> None:
-        batch = _Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
+    def _decode(self, pending: list[list[int]], writers: Sequence[_Writer], batch: Batch) -> None:
         active = list(range(len(writers)))
         with torch.inference_mode():
             while active:
@@ -173,7 +177,7 @@ class LocalModel:
         if shared is not None and not cached_prefix:
             shared = encode_prefix(self.model, list(shared.tokens))
         writer = _Writer(self, decoding == "grammar" and self._grammar is not None)
-        batch = _Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
+        batch = self.batch(shared)
         pending = self.prompt_ids(messages) + writer.take_forced()
         first = 0.0
         with torch.inference_mode():
@@ -183,7 +187,7 @@ class LocalModel:
         return {"first_token_s": first, "last_token_s": time.perf_counter() - started}
 
 
-class _Batch:
+class Batch:
     """Rows that are decoded together: their cache, their padding, their positions."""
 
     def __init__(self, model: PreTrainedModel, shared: SharedPrefix | None, pad: int) -> None:
@@ -202,7 +206,7 @@ class _Batch:
         positions = (self.offset + before + real.cumsum(1) - 1).clamp_min(0)
         device = self.model.device
         extra = {"shared_prefix": self.shared} if self.shared else {}
-        return self.model(
+        logits: torch.Tensor = self.model(
             input_ids=ids.to(device),
             attention_mask=self.mask.to(device),
             position_ids=positions.to(device),
@@ -211,6 +215,7 @@ class _Batch:
             logits_to_keep=keep,
             **extra,
         ).logits
+        return logits
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         if rows and self.mask is not None:
@@ -326,4 +331,6 @@ class _Writer:
     def answer(self) -> Answer:
         end = self.owner.tokenizer.eos_token_id
         shown = [t for t in self.tokens if t != end]
-        return Answer(self.owner.tokenizer.decode(shown), tuple(self.tokens), self.finish, tuple(self.distributions))
+        # A tokenizer's own "clean up" would take spaces before punctuation out of the answer.
+        text = str(self.owner.tokenizer.decode(shown, clean_up_tokenization_spaces=False))
+        return Answer(text, tuple(self.tokens), self.finish, tuple(self.distributions))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import pytest
 from distill_gov import cli
 from distill_gov.cli import run_arguments
 from distill_gov.records import errors
-from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError, MissingFileError
+from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
@@ -117,11 +118,8 @@ class StandIn:
     def ledger(self) -> Ledger:
         return Ledger(self.layout.ledger)
 
-    def policy_path(self, name: str | None) -> Path:
-        path = self.root / f"{name or 'gates'}.yaml"
-        if not path.exists():
-            raise MissingFileError("no such policy", where=str(path))
-        return path
+    def policy_path(self, name: str | None = None) -> Path:
+        return self.root / f"{name or 'gates'}.yaml"
 
     def planned_cases(self, policy: Any) -> Mapping[str, int]:
         return {"holdout": 300, "hazardous": 150}
@@ -159,12 +157,12 @@ class _Run:
     def evaluate(self, *, progress: Any, only: list[str] | None) -> StageManifest:
         return self._stage("evaluate", only)
 
-    def gate(self, policy: Path | None = None, subject: str = "student") -> Verdict:
+    def gate(self, policy: str | None = None, subject: str = "student") -> Verdict:
         self.project._call("gate", (policy, subject))
         write_verdict(self.layout.verdict("gates", subject), self.project.verdict)
         return self.project.verdict
 
-    def report(self, policy: Path | None = None) -> Path:
+    def report(self, policy: str | None = None) -> Path:
         self.project._call("report", policy)
         return Path(self.layout.pages / "report.html")
 
@@ -172,7 +170,7 @@ class _Run:
         self.project._call("verify", (evidence_only, expect))
         return self.project.problems
 
-    def promote(self, policy: Path | None, alias: str) -> None:
+    def promote(self, policy: str | None, alias: str) -> None:
         self.project._call("promote", (policy, alias))
 
     def export_ratings(self, raters: list[str], cases: int | None) -> Any:
@@ -261,6 +259,16 @@ def test_an_exception_of_our_own_is_five_and_tells_its_type_only(project: StandI
     assert json.loads(out) == {"error": type(error).__name__, "exit": 5}
 
 
+def test_a_missing_module_is_named_with_the_command(project: StandIn, ran: Ran) -> None:
+    project.raises["train"] = ModuleNotFoundError("No module named 'torch'", name="torch")
+    code, _, err = ran("train")
+    assert code == 5
+    assert "torch" in err
+    assert "pip install 'distill-gov[all]'" in err
+    project.raises["train"] = ModuleNotFoundError(PRIVATE, name=PRIVATE)
+    assert PRIVATE not in ran("train")[2]
+
+
 def test_debug_shows_where(project: StandIn, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     project.raises["gate"] = ZeroDivisionError("x")
     monkeypatch.setenv("DISTILL_GOV_DEBUG", "1")
@@ -280,6 +288,11 @@ def test_interruption_is_130(project: StandIn, ran: Ran) -> None:
 def test_a_library_that_exits_with_zero_is_no_pass(project: StandIn, ran: Ran) -> None:
     project.raises["gate"] = SystemExit(0)
     assert ran("gate")[0] == 5
+
+
+def test_a_verb_that_returns_nothing_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_show", lambda *_: None)
+    assert run_arguments(["schema", "trace"]) == 5
 
 
 def test_output_that_cannot_be_written_is_no_pass(project: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,8 +325,9 @@ def test_gate_ends_with_the_verdict(project: StandIn, ran: Ran, name: Outcome, c
     for cell in ("92.5%", "94.0%", "≥ 75%", "91.0%", "300", name):
         assert cell in row
     assert ("PASSED" if code == 0 else "BLOCKED") in out
-    assert "sha256:head" in out
+    assert f"ledger head {project.ledger.head}" in out
     assert "next: " in out
+    assert " -C " not in out
 
 
 def test_a_blocked_verdict_without_a_blocking_gate_never_ends_in_zero(project: StandIn, ran: Ran) -> None:
@@ -336,7 +350,7 @@ def test_gate_passes_subject_policy_and_run_on(project: StandIn, ran: Ran) -> No
     code, out, _ = ran("gate", "--subject", "overconfident", "--policy", "gates.bank", "--run", "r2", "--json")
     assert code == 1
     assert json.loads(out)["subject_name"] == "overconfident"
-    assert project.calls == [("gate", (project.root / "gates.bank.yaml", "overconfident"))]
+    assert project.calls == [("gate", ("gates.bank", "overconfident"))]
     assert (project.root / "runs/r2/verdicts/gates.overconfident.json").exists()
 
 
@@ -345,8 +359,8 @@ def test_gate_says_when_ratings_are_simulated(project: StandIn, ran: Ran) -> Non
     assert "simulated ratings" in ran("gate")[1]
 
 
-def test_gate_with_a_missing_policy_is_two(project: StandIn, ran: Ran) -> None:
-    code, out, err = ran("gate", "--policy", "gates.nothere")
+def test_a_plan_of_a_missing_policy_is_two(project: StandIn, ran: Ran) -> None:
+    code, out, err = ran("gate", "--plan", "--policy", "gates.nothere")
     assert (code, out) == (2, "")
     assert "gates.nothere.yaml" in err
     assert project.calls == []
@@ -424,7 +438,14 @@ def test_evaluate_only_some(project: StandIn, ran: Ran) -> None:
     assert project.calls == [("evaluate", ["student", "teacher"])]
 
 
+def test_verify_of_a_run_that_is_not_there_is_two(project: StandIn, ran: Ran) -> None:
+    code, out, err = ran("verify", "--run", "nothere")
+    assert (code, out) == (2, "")
+    assert "no such run" in err
+
+
 def test_verify_is_four_on_any_problem(project: StandIn, ran: Ran) -> None:
+    project.layout.run("r1").root.mkdir(parents=True)
     assert ran("verify", "--expect", "sha256:x", "--evidence-only")[0] == 0
     assert project.calls == [("verify", (True, "sha256:x"))]
     project.problems = [Problem("changed", "evidence/subjects.json")]
@@ -513,6 +534,56 @@ def test_demo_ends_with_its_own_code(ran: Ran, monkeypatch: pytest.MonkeyPatch, 
     assert ran("demo")[:2] == (code, "the screen\n")
     ended, out, err = ran("demo", "here", "--json")
     assert (ended, json.loads(out), err) == (code, {"project": "here", "exit": code}, "the screen\n")
+
+
+# --- on a project that `init` made
+
+
+def test_init_makes_a_project_that_the_other_verbs_take(ran: Ran, tmp_path: Path) -> None:
+    root = tmp_path / "mydesk"
+    code, out, err = ran("init", "mydesk", "-C", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert f"distill-gov seal -C {os.path.relpath(root)} && " in out
+    assert ran("doctor", "-C", str(root))[0] == 0
+    assert json.loads(ran("schema", "answer", "-C", str(root))[1])["type"] == "object"
+    assert json.loads(ran("schema", "distill")[1])["type"] == "object"
+    code, out, err = ran("build", "-C", str(root))
+    assert (code, out) == (2, "")
+    assert "distill-gov seal" in err
+    assert ran("seal", "-C", str(root))[0] == 0
+
+
+def test_init_from_a_file_says_what_it_found(ran: Ran, tmp_path: Path) -> None:
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text('{"prompt": "Where?", "completion": "Here."}\n{"prompt": "When?", "completion": "Now."}\n')
+    code, out, _ = ran("init", "mydesk", "--from", str(chats), "-C", str(tmp_path), "--json")
+    value = json.loads(out)
+    assert (code, value["exit"], value["teaching"], value["holdout"]) == (0, 0, 1, 1)
+    assert value["root"] == str(tmp_path / "mydesk")
+    code, out, _ = ran("gate", "--plan", "-C", str(tmp_path / "mydesk"), "--json")
+    assert code == 0
+    assert {row["gate"]: row["n"] for row in json.loads(out)["rows"]}["pii_in_replies"] == 1
+    code, out, err = ran("init", "mydesk", "--from", str(chats), "-C", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert "already there" in err
+
+
+def test_a_directory_without_a_project_is_two(ran: Ran, tmp_path: Path) -> None:
+    for verb in ("seal", "build", "train", "evaluate", "gate", "report", "run", "verify", "promote"):
+        code, out, err = ran(verb, "-C", str(tmp_path))
+        assert (code, out) == (2, "")
+        assert "distill.yaml" in err
+        assert "distill-gov init" in err
+
+
+def test_a_misspelt_key_is_two_and_names_the_nearest(ran: Ran, tmp_path: Path) -> None:
+    ran("init", "-C", str(tmp_path / "desk"))
+    path = tmp_path / "desk" / "distill.yaml"
+    path.write_text(path.read_text().replace("epochs:", "epoch:"))
+    code, _, err = ran("build", "-C", str(tmp_path / "desk"))
+    assert code == 2
+    assert "`train.epoch`" in err
+    assert "`epochs`" in err
 
 
 # --- as a process

@@ -7,6 +7,7 @@ control caught by the gate that is meant for it, the strict policy INCONCLUSIVE,
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def run_demo(root: Path, *, progress: Progress, console: Console | None = None) 
     simulated = run.gate("gates.simulated")
     human = run.gate("gates")
     bank = run.gate("gates.bank")
-    names = list(project.settings.evaluate.controls)
+    names: list[str] = list(project.settings.evaluate.controls)
     controls = {n: run.gate("gates.simulated", subject=n) for n in names}
     pages = [run.report(), run.report("gates.simulated")]
     expectations = _expectations(project, run, human, bank, simulated, controls)
@@ -216,7 +217,7 @@ def _screen(
     console.print("Yours: distill-gov init mydesk --from your_chats.jsonl")
 
 
-def _worth(facts: dict[str, Any]) -> str:
+def _worth(facts: Mapping[str, Any]) -> str:
     figures = [(b["name"], b["accuracy.intent"], b["exact_match"]) for b in facts["baselines"] if "accuracy.intent" in b]
     return "intent / all fields right: " + "; ".join(f"{n} {a:.0%} / {e:.0%}" for n, a, e in figures)
 

@@ -1,4 +1,4 @@
-"""A tokenizer and random models that are small enough for every test: byte-level BPE, hidden size 32, grouped-query attention."""
+"""A tokenizer and random models small enough for every test: byte-level BPE, hidden size 32, grouped-query attention."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 WORDS = ("refund", "order", "status", "other", "auto", "escalate", "intent", "action", "reply", "user", "system", "Message")
+SPACE = "Ġ"
+"""How byte-level BPE writes a space."""
 BOS, EOS, PAD = "<|start|>", "<|end|>", "<|pad|>"
 
 
-def _merges(words: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Merges that build each word from its left end, as BPE would."""
-    pieces: list[str] = []
-    pairs: list[tuple[str, str]] = []
+def _merges(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Merges that build each word from its left end, as BPE would, and then put a space before it."""
+    pairs: dict[tuple[str, str], None] = {}
     for word in words:
-        for end in range(2, len(word) + 1):
-            pair = (word[: end - 1], word[end - 1])
-            if pair not in pairs:
-                pairs.append(pair)
-                pieces.append(word[:end])
-    return pieces, pairs
+        for end in range(1, len(word)):
+            pairs[word[:end], word[end]] = None
+        pairs[SPACE, word] = None
+    return list(pairs)
 
 
 def build_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
@@ -43,10 +42,11 @@ def build_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
 
     Every byte is a token, so that any text can be encoded; ``", `` and its like are merged too, as large tokenizers do.
     """
-    spelt = tuple(form for word in words for form in (word, f"Ġ{word}")) + ('",', 'Ġ"', '":', '"}', '{"')
-    pieces, pairs = _merges(spelt)
+    pairs = _merges((*words, '",', '"', '":', '"}', '{"'))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys([PAD, BOS, EOS, *alphabet, *pieces]))}
+    vocabulary = {
+        piece: number for number, piece in enumerate(dict.fromkeys([PAD, BOS, EOS, *alphabet, *(a + b for a, b in pairs)]))
+    }
     bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str = "student"
             evidence=evidence,
             at=at or "1970-01-01T00:00:00Z",
         )
+        verdict = _settled(project, layout.verdict(policy.name, name), verdict)
         write_verdict(layout.verdict(policy.name, name), verdict)
         verdicts[name] = verdict
     for name in judged:
@@ -114,6 +116,14 @@ def _attempt(project: Project, student: Subject | None) -> int:
     if student is None or not seals:
         return 1
     return attempts(project.ledger, student.model, str(seals[-1].facts["digest"]))
+
+
+def _settled(project: Project, path: Path, verdict: Verdict) -> Verdict:
+    """The verdict that was logged before, where nothing but the ledger's head is new: judging again then changes nothing."""
+    if not path.exists() or all(e.facts["digest"] != digest_file(path) for e in project.ledger.find(VERDICT)):
+        return verdict
+    before = read_verdict(path)
+    return before if replace(verdict, ledger_head=before.ledger_head) == before else verdict
 
 
 def _log(project: Project, run: Run, path: Path, verdict: Verdict) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill_gov.records.errors import BadInputError
+
 __all__ = ["Alignment", "cross_fitted", "fit_alignment"]
 
 Array = NDArray[np.float64]
@@ -66,15 +68,17 @@ class Alignment:
 def _fit(features: Array, truth: NDArray[np.int64], labels: Sequence[str], penalty: float, centre: Array) -> Alignment:
     from sklearn.linear_model import LogisticRegression
 
+    if len(np.unique(truth)) < 2:
+        raise BadInputError("dev holds too few labels to align the teacher on", fix="Add labelled dev cases of other labels.")
     model = LogisticRegression(C=penalty, max_iter=5000).fit(features - centre, truth)
     weights = np.zeros((len(labels), features.shape[1]))
-    # A label that dev does not hold can still be found, but only if the fit leaves it some mass; it gets the least bias seen.
-    bias = np.full(len(labels), float(np.min(model.intercept_)) - 1.0)
+    bias = np.zeros(len(labels))
     if len(model.classes_) == 2:
         weights[model.classes_[1]], bias[model.classes_[1]] = model.coef_[0], model.intercept_[0]
-        weights[model.classes_[0]], bias[model.classes_[0]] = 0.0, 0.0
     else:
         weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    # A label that dev does not hold keeps some mass but never wins: the scores of those it holds reach 0 on every row.
+    bias[np.setdiff1d(np.arange(len(labels)), model.classes_)] = min(0.0, bias[model.classes_].min()) - 1.0
     return Alignment(
         tuple(labels),
         tuple(map(float, centre)),
@@ -84,9 +88,16 @@ def _fit(features: Array, truth: NDArray[np.int64], labels: Sequence[str], penal
     )
 
 
+def _indices(truth: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
+    places = {label: i for i, label in enumerate(labels)}
+    if not set(truth) <= set(labels):
+        raise BadInputError("a dev label is not among the schema's labels", fix="Mend the dev file or the schema.")
+    return np.array([places[t] for t in truth], dtype=np.int64)
+
+
 def cross_fitted(features: Array, truth: Sequence[str], labels: Sequence[str], penalty: float) -> Array:
     """Corrected log-probabilities of each row by an alignment that did not see the row, shape (rows, labels)."""
-    index = np.array([list(labels).index(t) for t in truth])
+    index = _indices(truth, labels)
     folds = np.arange(len(index)) % FOLDS
     result = np.zeros((len(index), len(labels)))
     for fold in range(FOLDS):
@@ -102,8 +113,11 @@ def fit_alignment(features: Array, truth: Sequence[str], labels: Sequence[str]) 
         features: raw label log-probabilities, shape (rows, orders x labels).
         truth: dev's labels.
         labels: the field's labels, in the schema's order.
+
+    Raises:
+        BadInputError: dev holds a label that the schema does not, or (without one fold) fewer than two labels.
     """
-    index = np.array([list(labels).index(t) for t in truth])
+    index = _indices(truth, labels)
     tried = {penalty: cross_fitted(features, truth, labels, penalty) for penalty in PENALTIES}
     best = max(PENALTIES, key=lambda p: float(tried[p][np.arange(len(index)), index].mean()))
     return _fit(features, index, labels, best, features.mean(0)), tried[best]

@@ -91,10 +91,6 @@ class PromptedTeacher:
 
     def features(self, messages: Sequence[str], values: Sequence[Mapping[str, str]], field: str) -> Array:
         """Raw label log-probabilities under each order, shape (messages, orders x labels)."""
-        labels = next(f.labels for f in self.format.fields if f.name == field)
-        first = [self.local.encode(f" {label}")[0] for label in labels]
-        if len(set(first)) < len(first):
-            raise BadSchemaError(f"labels of `{field}` share their first token", fix="Rename one of them.")
         return np.concatenate(
             [self._read(messages, values, field, order) for order in range(self.prompt.orders.get(field, 1))], 1
         )

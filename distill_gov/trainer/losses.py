@@ -45,17 +45,27 @@ def soft_targets(
     if not len(logits):
         return Term(logits.sum() * 0.0, 0)
     scaled = logits / temperature
-    logq = scaled.gather(1, ids) - scaled.logsumexp(1, keepdim=True)
+    whole = scaled.logsumexp(1)
+    logq = scaled.gather(1, ids) - whole[:, None]
     present = torch.isfinite(logp)
-    p = torch.where(present, logp.exp(), torch.zeros_like(logp))
     # 0 * inf is NaN in the backward pass even where the forward is masked, so absent entries get a finite stand-in first.
-    inside = (p * torch.where(present, logp - logq, torch.zeros_like(logp))).sum(1)
-    mass = torch.where(present, logq, torch.full_like(logq, -1e4)).logsumexp(1)
-    log_rest = torch.log1p(-mass.exp().clamp(max=1 - 1e-6))
+    gap = torch.where(present, logp - logq, torch.zeros_like(logp))
+    inside = torch.where(present, logp.exp(), torch.zeros_like(logp)) * gap
     tailed = torch.isfinite(log_tail)
-    safe_tail = torch.where(tailed, log_tail, torch.zeros_like(log_tail))
-    tail = torch.where(tailed, safe_tail.exp() * (safe_tail - log_rest), torch.zeros_like(log_rest))
-    return Term((inside + tail).sum() * temperature**2, len(logits))
+    log_rest = _outside(scaled[tailed], ids[tailed], present[tailed]) - whole[tailed]
+    tail = log_tail[tailed].exp() * (log_tail[tailed] - log_rest)
+    return Term((inside.sum() + tail.sum()) * temperature**2, len(logits))
+
+
+def _outside(scaled: torch.Tensor, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Log-sum-exp of the scores outside the support, shape (positions,).
+
+    Summed over the tokens themselves: ``1 - mass`` would lose all its digits, and its gradient, where a student is sure.
+    """
+    support = torch.zeros_like(scaled, dtype=torch.bool)
+    row, column = present.nonzero(as_tuple=True)
+    support[row, ids[row, column]] = True
+    return scaled.masked_fill(support, torch.finfo(scaled.dtype).min).logsumexp(1)
 
 
 def cross_entropy(logits: torch.Tensor, tokens: torch.Tensor) -> Term:

@@ -252,6 +252,7 @@ def train_student(
             report_to=[],
             disable_tqdm=True,
             remove_unused_columns=False,
+            dataloader_pin_memory=torch.accelerator.is_available(),
             seed=seed,
             data_seed=seed,
             label_names=["labels"],

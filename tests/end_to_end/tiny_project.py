@@ -85,8 +85,8 @@ _PROBLEMS = (
 _WISHES = (
     "what should we do about it",
     "give me my money back",
-    "how long until a repair is done",
-    "can I swap it for a blue one",
+    "how long does a repair take",
+    "swap it for a blue one",
     "does any branch have a spare",
     "stop the monthly plan at once",
     "tell me where the courier went",
@@ -195,7 +195,7 @@ SETTINGS: dict[str, Any] = {
     },
     "student": {"layers": 2, "max_tokens": 48},
     "train": {"epochs": 1, "batch_size": 8},
-    "evaluate": {"controls": ["overconfident"], "baselines": [], "batch_size": 16, "timed": 1},
+    "evaluate": {"controls": [], "baselines": [], "batch_size": 16, "timed": 1},
     "policy": "gates.yaml",
     "workers": 0,
     "seed": 3,
@@ -316,8 +316,8 @@ def make_project(root: Path, *, settings: Mapping[str, Any] | None = None, data:
 
 
 def write_settings(root: Path, **changes: Any) -> None:
-    """``distill.yaml`` with some keys changed; a mapping is merged into the one that is there."""
+    """``distill.yaml`` with some keys changed; sections are merged into those of :data:`SETTINGS`."""
     merged = {**SETTINGS}
     for key, value in changes.items():
-        merged[key] = {**merged[key], **value} if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) else value
+        merged[key] = {**merged[key], **value} if key in ("teacher", "student", "train", "evaluate") else value
     (root / "distill.yaml").write_text(yaml.safe_dump(merged, sort_keys=False), "utf-8")

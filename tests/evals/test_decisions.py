@@ -91,7 +91,7 @@ def test_labels_with_a_common_start_branch_later() -> None:
     below = trie.branches([order])
     assert sorted(i for labels in below.values() for i in labels) == [0, 1, 2]
     # `order"` ends where `order status` goes on: the closing quote is what tells them apart.
-    assert len(below) == 2
+    assert len(below) == 3
     assert trie.branches(trie.paths[0]) == {}
 
 

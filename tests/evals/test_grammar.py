@@ -23,7 +23,9 @@ def encode(text: str) -> list[int]:
     return list(tokenizer()(text, add_special_tokens=False)["input_ids"])
 
 
-REPLY = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters='"\\\x7f'), min_size=1, max_size=24)
+REPLY = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters='"\\\x7f'), min_size=1, max_size=24
+)
 
 
 @given(st.sampled_from(["refund", "order status", "other"]), st.sampled_from(["auto", "escalate"]), REPLY)

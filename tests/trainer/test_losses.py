@@ -63,7 +63,9 @@ def test_a_student_equal_to_the_teacher_costs_nothing_and_feels_nothing(k: int, 
     assert student.grad.abs().max().item() < 1e-12
 
 
-@given(st.lists(st.floats(-8, 8), min_size=5, max_size=5), st.lists(st.floats(-8, 8), min_size=5, max_size=5), st.integers(1, 5))
+@given(
+    st.lists(st.floats(-8, 8), min_size=5, max_size=5), st.lists(st.floats(-8, 8), min_size=5, max_size=5), st.integers(1, 5)
+)
 def test_never_negative_and_at_most_the_full_divergence(teacher: list[float], student: list[float], k: int) -> None:
     """Data processing: merging the tail into one bucket can only lower the divergence."""
     t, s = (torch.tensor([x], dtype=torch.float64) for x in (teacher, student))
@@ -150,7 +152,9 @@ def test_extreme_logits_have_finite_losses_and_gradients(name: str, dtype: torch
 def test_a_sure_student_is_still_pulled_back_to_the_tail() -> None:
     """With (nearly) no mass left outside the top k, the teacher's tail must still be felt."""
     student = torch.tensor([[30.0, 0.0, 0.0, 0.0]]).requires_grad_()
-    soft_targets(student, torch.tensor([[0]]), torch.tensor([[math.log(0.9)]]), torch.tensor([math.log(0.1)]), 1.0).total.backward()
+    soft_targets(
+        student, torch.tensor([[0]]), torch.tensor([[math.log(0.9)]]), torch.tensor([math.log(0.1)]), 1.0
+    ).total.backward()
     assert student.grad is not None
     assert student.grad[0, 0].item() == pytest.approx(0.1, abs=1e-3)
     assert student.grad[0, 1:].sum().item() == pytest.approx(-0.1, abs=1e-3)

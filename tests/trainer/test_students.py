@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -20,7 +22,7 @@ def test_layers_are_spread_from_the_first_to_the_last(layers: int, data: st.Data
     assert found == sorted(set(found))
     assert found[0] == 0
     assert wanted == 1 or found[-1] == layers - 1
-    gaps = [b - a for a, b in zip(found, found[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(found)]
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 

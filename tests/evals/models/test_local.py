@@ -73,7 +73,7 @@ def test_the_opening_is_cut_as_it_was_taught() -> None:
 
 
 def test_a_label_distribution_is_that_of_the_full_forward_pass() -> None:
-    """Probabilities of the labels' first tokens after the canonical opening, renormalised; computed without cache or grammar."""
+    """Probabilities of the labels' first tokens after the opening, renormalised; computed without cache or grammar."""
     model = local(5)
     (answer,) = model.answer([chat("where is it?")], decoding="grammar")
     before = model.prompt_ids(chat("where is it?"))
@@ -205,7 +205,9 @@ def test_logits_of_the_last_positions() -> None:
     got = model.logits(rows, 1)
     with torch.inference_mode():
         for row, logits in zip(rows, got, strict=True):
-            torch.testing.assert_close(logits[-1], build_model(1)(input_ids=torch.tensor([row])).logits[0, -1], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                logits[-1], build_model(1)(input_ids=torch.tensor([row])).logits[0, -1], atol=1e-4, rtol=1e-4
+            )
 
 
 # -- prompts and loading ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,296 @@
+"""Whatever happens to the evidence of a run that passed, it does not pass any more, and a line names the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from distill_gov.project import Project
+from distill_gov.records.digest import digest_file
+from distill_gov.records.manifest import StageManifest, hash_outputs, read_manifest, write_manifest
+from distill_gov.stages.settled import anchor
+from evals.evidence import CaseResult, read_cases, write_cases
+from tests.end_to_end.commands import command
+from tests.end_to_end.conftest import Finished
+
+FOREIGN = "sha256:" + "9" * 64
+Damage = Callable[[Path], object]
+
+
+@contextmanager
+def damaged(path: Path, damage: Damage) -> Iterator[None]:
+    """A file as the damage leaves it; restored afterwards."""
+    before = path.read_bytes()
+    damage(path)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def with_nan(path: Path) -> None:
+    if path.suffix == ".parquet" and "cases" in path.parts:
+        write_cases(path, [replace(r, scores=dict.fromkeys(r.scores, float("nan"))) for r in read_cases(path)])
+    else:
+        path.write_bytes(path.read_bytes().replace(b"1", b"NaN", 1))
+
+
+def foreign(path: Path) -> None:
+    """The same kind of file, of another subject."""
+    if path.suffix == ".parquet" and "cases" in path.parts:
+        write_cases(path, [replace(r, subject=FOREIGN) for r in read_cases(path)])
+    else:
+        path.write_bytes(path.read_bytes().replace(b"sha256:", b"sha256:0", 1) + b"\n")
+
+
+DAMAGES: dict[str, Damage] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "NaN": with_nan,
+    "foreign": foreign,
+}
+
+
+def evidence(root: Path) -> list[Path]:
+    run = root / "runs" / "r1"
+    return sorted([*(run / "evidence" / "cases").iterdir(), run / "evidence" / "subjects.json", *(run / "manifests").iterdir()])
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_no_damage_to_a_file_of_evidence_passes(copy: Path, kind: str) -> None:
+    assert len(evidence(copy)) == 11
+    for path in evidence(copy):
+        name = path.relative_to(copy / "runs" / "r1").as_posix()
+        with damaged(path, DAMAGES[kind]):
+            gated, verified = command(copy, "gate", "--json"), command(copy, "verify")
+            promoted = command(copy, "promote")
+        assert gated.code in (2, 3, 4), (name, gated)
+        assert gated.json.get("decision") != "PASSED", name
+        if "cases" in path.parts:
+            assert gated.code == 4, (name, gated)
+        said = gated.err + gated.out
+        assert path.name in said or path.stem in said, (name, said)
+        assert verified.code in (2, 4), (name, verified)
+        assert path.name in verified.out + verified.err or path.stem in verified.out + verified.err, (name, verified)
+        assert promoted.code in (2, 4), (name, promoted)
+        assert not (copy / "registry" / "aliases.json").exists()
+    assert command(copy, "gate").code == 0, "restored, it passes again"
+
+
+def rerecord(root: Path, stage: str, change: Callable[[StageManifest], StageManifest] = lambda m: m) -> None:
+    """Record a run's files anew, as if the stage had made them so: only their content can speak against them now."""
+    project = Project.open(root)
+    layout = project.run("r1").layout
+    path = layout.manifest(stage)
+    outputs = hash_outputs(layout.root, [layout.root / "evidence" / "cases", layout.subjects])
+    write_manifest(path, change(replace(read_manifest(path), outputs=outputs)))
+    anchor(path, stage, project.ledger, layout.name)
+
+
+def rewrite(root: Path, name: str, change: Callable[[CaseResult], CaseResult]) -> None:
+    path = root / "runs" / "r1" / "evidence" / "cases" / name
+    write_cases(path, [change(r) for r in read_cases(path)])
+
+
+def _nan(result: CaseResult) -> CaseResult:
+    broken = [replace(d, confidence=float("nan")) for d in result.decisions]
+    return replace(result, decisions=tuple(broken))
+
+
+CONTENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "confidence is NaN": (lambda root: rewrite(root, "holdout.student.parquet", _nan), 4, "non_finite"),
+    "another student's": (
+        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, subject=FOREIGN)), 3, "other_subject",
+    ),
+    "another teacher's": (
+        lambda root: rewrite(root, "holdout.teacher.parquet", lambda r: replace(r, subject=FOREIGN)), 3, "other_subject",
+    ),
+    "other cases": (
+        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, dataset=FOREIGN)), 3, "other_dataset",
+    ),
+    "renamed cases": (
+        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, case=r.case + "x")), 4, "case_mismatch",
+    ),
+    "no rows": (lambda root: write_cases(root / "runs/r1/evidence/cases/holdout.student.parquet", []), 3, "absent"),
+    "no file": (lambda root: (root / "runs/r1/evidence/cases/holdout.student.parquet").unlink(), 3, "absent"),
+    "half of the rows": (
+        lambda root: write_cases(
+            root / "runs/r1/evidence/cases/holdout.student.parquet",
+            read_cases(root / "runs/r1/evidence/cases/holdout.student.parquet")[::2],
+        ), 3, "incomplete",
+    ),
+    "made by a script": (
+        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, provenance="simulated")), 3, "simulated",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_evidence_that_is_recorded_but_wrong_does_not_pass(copy: Path, kind: str) -> None:
+    change, code, reason = CONTENTS[kind]
+    change(copy)
+    rerecord(copy, "evaluate")
+    ended = command(copy, "gate", "--json")
+    assert ended.code == code
+    assert ended.json["decision"] == "BLOCKED"
+    assert reason in {o["code"] for o in ended.json["outcomes"]}
+
+
+def test_a_manifest_changed_without_the_ledger_is_no_evidence(copy: Path) -> None:
+    path = copy / "runs" / "r1" / "manifests" / "evaluate.json"
+    rewrite(copy, "holdout.student.parquet", lambda r: replace(r, scores={**r.scores, "exact_match": 1.0}))
+    outputs = hash_outputs(copy / "runs" / "r1", [copy / "runs" / "r1" / "evidence" / "cases"])
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, outputs={**manifest.outputs, **outputs}))
+    for verb in ("gate", "verify"):
+        ended = command(copy, verb)
+        assert ended.code == 4, verb
+        assert "evaluate" in ended.error
+
+
+@pytest.mark.parametrize("stage", ["build", "train"])
+def test_a_stage_that_the_policy_requires_and_nobody_did_blocks(copy: Path, stage: str) -> None:
+    (copy / "runs" / "r1" / "manifests" / f"{stage}.json").unlink()
+    ended = command(copy, "gate", "--json")
+    assert ended.code == 3
+    assert {o["gate"]: o["outcome"] for o in ended.json["outcomes"]}[f"requires.{stage}"] == "INCONCLUSIVE"
+
+
+def test_too_many_students_on_one_holdout_are_inconclusive(copy: Path) -> None:
+    project = Project.open(copy)
+    entry = project.ledger.find("student.measured")[0]
+    manifest = read_manifest(copy / "runs" / "r1" / "manifests" / "evaluate.json")
+    text = (copy / "ledger.jsonl").read_text("utf-8")
+    (copy / "ledger.jsonl").unlink()
+    # A ledger in which five other students came first, and this run's stages after them.
+    for number in range(5):
+        project.ledger.append("student.measured", {**entry.facts, "student": f"sha256:{number:064d}"})
+    for line in text.splitlines():
+        row = json.loads(line)
+        project.ledger.append(row["event"], row["facts"])
+    ended = command(copy, "gate", "--json")
+    assert manifest.inputs["student"] == entry.facts["student"]
+    assert ended.code == 3
+    assert (ended.json["attempt"], ended.json["max_attempts"]) == (6, 5)
+    assert {o["code"] for o in ended.json["outcomes"]} == {"attempts_exhausted"}
+
+
+LEDGERS: dict[str, Damage] = {
+    "a line changed": lambda path: path.write_bytes(path.read_bytes().replace(b'"run": "r1"', b'"run": "r2"', 1)),
+    "a line removed": lambda path: path.write_bytes(b"".join(path.read_bytes().splitlines(True)[1:])),
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "removed": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("kind", LEDGERS)
+def test_a_ledger_that_does_not_hold_is_found(copy: Path, kind: str) -> None:
+    LEDGERS[kind](copy / "ledger.jsonl")
+    verified = command(copy, "verify")
+    assert verified.code == 4
+    assert command(copy, "promote").code in (2, 4)
+    if kind in ("a line changed", "a line removed"):
+        gated = command(copy, "gate")
+        assert gated.code == 4
+        assert "ledger.jsonl" in gated.error
+
+
+def test_verify_knows_a_head_that_was_noted_elsewhere(copy: Path) -> None:
+    head = Project.open(copy).ledger.head
+    assert command(copy, "verify", "--expect", head).code == 0
+    lines = (copy / "ledger.jsonl").read_bytes().splitlines(True)
+    (copy / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+    ended = command(copy, "verify", "--expect", head)
+    assert ended.code == 4
+    assert "never had this head" in ended.error
+
+
+def test_verify_finds_every_file_changed_missing_or_added(copy: Path) -> None:
+    run = copy / "runs" / "r1"
+    files = sorted(p for p in run.rglob("*") if p.is_file() and p.parent.name not in ("manifests", "pages"))
+    assert {p.relative_to(run).parts[0] for p in files} == {"teaching", "student", "evidence", "verdicts"}
+    for path in files:
+        name = path.relative_to(run).as_posix()
+        with damaged(path, lambda p: p.write_bytes(p.read_bytes() + b" ")):
+            ended = command(copy, "verify")
+            assert (ended.code, f"changed: {name}" in ended.out) == (4, True), (name, ended)
+        with damaged(path, Path.unlink):
+            ended = command(copy, "verify")
+            assert (ended.code, f"missing: {name}" in ended.out) == (4, True), (name, ended)
+    for folder in ("teaching", "student", "evidence/cases", "evidence/measurements", "verdicts", "ratings", "."):
+        stray = run / folder / "stray.txt"
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_text("", "utf-8")
+        ended = command(copy, "verify")
+        assert (ended.code, "added: " in ended.out) == (4, True), folder
+        stray.unlink()
+    assert command(copy, "verify").code == 0
+
+
+def test_verify_decides_again(copy: Path) -> None:
+    """A verdict that was changed together with the ledger's entry still contradicts its evidence."""
+    project = Project.open(copy)
+    assert command(copy, "gate", "--policy", "gates.strict").code == 1
+    path = copy / "runs" / "r1" / "verdicts" / "gates.strict.json"
+    value = json.loads(path.read_text("utf-8"))
+    value["decision"] = "PASSED"
+    for outcome in value["outcomes"]:
+        outcome["outcome"] = "PASS"
+    path.write_text(json.dumps(value), "utf-8")
+    logged = project.ledger.find("verdict")[-1]
+    project.ledger.append("verdict", {**logged.facts, "digest": digest_file(path), "decision": "PASSED"})
+    ended = command(copy, "verify")
+    assert ended.code == 4
+    assert "decides again as FAIL" in ended.error
+
+
+BLOCKED_IMPORTS = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "accelerate", "datasets", "evaluate", "llguidance", "sklearn",
+                                  "spacy", "presidio_analyzer", "streamlit", "altair"}:
+            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
+sys.meta_path.insert(0, Blocked())
+from distill_gov.cli import main
+main()
+"""
+
+
+def test_gate_and_verify_need_neither_weights_nor_torch(copy: Path, finished: Finished) -> None:
+    run = copy / "runs" / "r1"
+    shutil.rmtree(run / "student")
+    shutil.rmtree(run / "teaching")
+    shutil.rmtree(copy / "models")
+    shutil.rmtree(copy / ".distill-gov")
+
+    def light(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", BLOCKED_IMPORTS, *arguments, "-C", str(copy)],
+            capture_output=True, text=True, check=False, env={**os.environ},
+        )  # fmt: skip
+
+    verified = light("verify", "--evidence-only")
+    assert verified.returncode == 0, verified.stderr + verified.stdout
+    gated = light("gate", "--json")
+    assert gated.returncode == 0, gated.stderr
+    assert json.loads(gated.stdout)["decision"] == "PASSED"
+    assert (run / "verdicts" / "gates.json").read_bytes() == (finished.run / "verdicts" / "gates.json").read_bytes()
+    assert light("report").returncode == 0
+    assert light("verify").returncode == 4
+    path = run / "evidence" / "cases" / "holdout.student.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    ended = light("verify", "--evidence-only")
+    assert ended.returncode == 4
+    assert "evidence/cases/holdout.student.parquet" in ended.stdout

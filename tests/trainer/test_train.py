@@ -1,0 +1,272 @@
+"""One training run: what is supervised, how it is normalised, that it learns and repeats itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from distill_gov.records.errors import NothingLeftError
+from distill_gov.settings import LossSettings, TrainSettings
+from distill_gov.teachers.soft_targets import SoftTargets
+from distill_gov.trainer.train import TrainingExample, TrainingStoppedError, _Collator, _DistillTrainer, train_student
+from tests.tiny import build_model, tokenizer
+
+PAD = int(tokenizer().pad_token_id)
+END = int(tokenizer().eos_token_id)
+VOCABULARY = build_model().config.vocab_size
+TEMPERATURE = 2.0
+LOSSES = {"soft": 1.0, "hard": 0.7, "calibration": 0.5, "format": 0.3}
+
+
+def example(name: str, prompt: int, answer: int, *, forced: Sequence[int] = (), decided: Sequence[int] = ()) -> TrainingExample:
+    """Random ids; its last answer token is the end. Positions are free unless they are named."""
+    rng = np.random.default_rng(sum(name.encode()))
+    tokens = (*rng.integers(10, 300, answer - 1).tolist(), END)
+    ids: list[tuple[int, ...]] = []
+    logp: list[tuple[float, ...]] = []
+    tail: list[float | None] = []
+    for j, token in enumerate(tokens):
+        others = rng.choice(np.arange(301, 380), 2, replace=False).tolist()
+        if j in forced:
+            ids, logp, tail = [*ids, ()], [*logp, ()], [*tail, None]
+        elif j in decided:
+            ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.3, 0.1]))], [*tail, None]
+        else:
+            ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.2, 0.1]))], [*tail, math.log(0.1)]
+    targets = SoftTargets(
+        name, "id", "grammar", TEMPERATURE, tokens, tuple("intent" if j in decided else "" for j in range(answer)),
+        tuple(j in forced for j in range(answer)), tuple(ids), tuple(logp), tuple(tail), (0.0,) * answer,
+    )  # fmt: skip
+    masks = tuple(-1 if j in forced else j % 2 for j in range(answer))
+    return TrainingExample(name, tuple(rng.integers(10, 300, prompt).tolist()), targets, masks, False)
+
+
+ROWS = [
+    example("a", 4, 5, forced=[0, 1], decided=[2]),
+    example("bb", 9, 12, forced=[0, 3], decided=[1, 2]),
+    example("c", 2, 1),
+    example("dddd", 13, 3, decided=[0]),
+]
+
+
+def mask_table() -> torch.Tensor:
+    table = torch.zeros(2, VOCABULARY, dtype=torch.bool)
+    table[0, :200], table[1, 100:] = True, True
+    table[:, END] = True
+    return table
+
+
+def trainer(
+    path: Path, rows: Sequence[TrainingExample], *, batch: int, accumulate: int = 1, seed: int = 0, **losses: float
+) -> _DistillTrainer:
+    """One optimiser step of plain gradient descent with rate 1: the weights move by exactly the gradient."""
+    arguments = TrainingArguments(
+        output_dir=str(path), max_steps=1, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulate,
+        learning_rate=1.0, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, weight_decay=0.0, save_strategy="no",
+        report_to=[], disable_tqdm=True, remove_unused_columns=False, label_names=["labels"], use_cpu=True, seed=seed,
+    )  # fmt: skip
+    return _DistillTrainer(
+        model=build_model(5).train(), args=arguments, train_dataset=list(rows), data_collator=_Collator(PAD),
+        losses=LossSettings(**(LOSSES | losses)), temperature=TEMPERATURE, masks=mask_table(),
+    )  # fmt: skip
+
+
+def step(path: Path, rows: Sequence[TrainingExample], **options: Any) -> dict[str, torch.Tensor]:
+    """The gradient of one optimiser step over all rows."""
+    run = trainer(path, rows, **options)
+    before = {k: p.detach().clone() for k, p in run.model.named_parameters()}
+    run.train()
+    return {k: before[k] - p.detach() for k, p in run.model.named_parameters()}
+
+
+# -- which positions are supervised -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], ROWS[2:3]])
+def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list[TrainingExample], tmp_path: Path) -> None:
+    """The first answer token is predicted by the last prompt token; the end is supervised; nothing follows it."""
+    run = trainer(tmp_path, rows, batch=4)
+    inputs = _Collator(PAD)(rows)
+    width = inputs["input_ids"].shape[1]
+    seen: dict[str, torch.Tensor] = {}
+
+    class Watched(torch.nn.Module):
+        def forward(self, **arguments: Any) -> Any:
+            out = run.model(**{**arguments, "logits_to_keep": width})
+            out.logits.retain_grad()
+            seen["logits"] = out.logits
+            kept = arguments["logits_to_keep"]
+            out["logits"] = out.logits[:, -kept:]
+            return out
+
+    run.compute_loss(Watched(), inputs).backward()
+    grad = seen["logits"].grad
+    assert grad is not None
+    for i, row in enumerate(rows):
+        n = len(row.targets.token_ids)
+        touched = grad[i].abs().sum(1).nonzero()[:, 0].tolist()
+        assert touched == list(range(width - n - 1, width - 1))
+
+
+def test_each_position_is_scored_against_its_own_token(tmp_path: Path) -> None:
+    """The hard term alone equals the plain cross-entropy of each row, unpadded, over its free positions."""
+    run = trainer(tmp_path, ROWS, batch=4, soft=0, hard=1, calibration=0, format=0)
+    loss = run.compute_loss(run.model, _Collator(PAD)(ROWS)).item()
+    total, count = 0.0, 0
+    model = build_model(5)
+    for row in ROWS:
+        ids = torch.tensor([[*row.prompt, *row.targets.token_ids]])
+        with torch.inference_mode():
+            logp = model(input_ids=ids).logits[0].log_softmax(1)
+        for j, token in enumerate(row.targets.token_ids):
+            if not row.targets.forced[j]:
+                total -= logp[len(row.prompt) + j - 1, token].item()
+                count += 1
+    assert loss == pytest.approx(total / count, rel=1e-4)
+
+
+def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
+    run = trainer(tmp_path, ROWS, batch=4)
+    loss = run.compute_loss(run.model, _Collator(PAD)(ROWS)).item()
+    sums: dict[str, list[float]] = {"soft": [], "hard": [], "calibration": [], "format": []}
+    model = build_model(5)
+    for row in ROWS:
+        with torch.inference_mode():
+            z = model(input_ids=torch.tensor([[*row.prompt, *row.targets.token_ids]])).logits[0].double()
+        t = row.targets
+        for j, token in enumerate(t.token_ids):
+            here = z[len(row.prompt) + j - 1]
+            if t.forced[j]:
+                sums["format"].append(-here.log_softmax(0)[token].item())
+                continue
+            sums["hard"].append(-here.log_softmax(0)[token].item())
+            sums["format"].append(-here.softmax(0)[mask_table()[row.masks[j]]].sum().log().item())
+            q = (here / TEMPERATURE).softmax(0)[list(t.ids[j])].tolist()
+            p = [math.exp(x) for x in t.logp[j]]
+            value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+            rest = t.log_tail[j]
+            if rest is not None:
+                value += math.exp(rest) * (rest - math.log(1 - sum(q)))
+            sums["soft"].append(value * TEMPERATURE**2)
+            if t.field[j]:
+                heated = torch.tensor(t.logp[j]).mul(TEMPERATURE).softmax(0)
+                own = here[list(t.ids[j])].softmax(0)
+                sums["calibration"].append((own - heated).square().sum().item())
+    wanted = sum(LOSSES[name] * math.fsum(values) / len(values) for name, values in sums.items())
+    assert loss == pytest.approx(wanted, rel=1e-4)
+    assert run.parts == pytest.approx({name: math.fsum(values) / len(values) for name, values in sums.items()}, rel=1e-3)
+
+
+def test_a_reference_aims_the_calibration_at_the_truth(tmp_path: Path) -> None:
+    row = replace(ROWS[3], truth=True)
+    run = trainer(tmp_path, [row], batch=1)
+    run.compute_loss(run.model, _Collator(PAD)([row]))
+    with torch.inference_mode():
+        z = build_model(5)(input_ids=torch.tensor([[*row.prompt, *row.targets.token_ids]])).logits[0, len(row.prompt) - 1]
+    own = z[list(row.targets.ids[0])].softmax(0)
+    assert run.parts["calibration"] == pytest.approx((own - torch.tensor([1.0, 0, 0])).square().sum().item(), rel=1e-4)
+
+
+def test_terms_without_a_position_do_not_fail(tmp_path: Path) -> None:
+    rows = [example("forced only", 3, 4, forced=range(4))]
+    run = trainer(tmp_path, rows, batch=1)
+    loss = run.compute_loss(run.model, _Collator(PAD)(rows))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert run.parts["soft"] == run.parts["hard"] == run.parts["calibration"] == 0.0
+    assert run.parts["format"] > 0
+    silent = trainer(tmp_path, rows, batch=1, format=0)
+    loss = silent.compute_loss(silent.model, _Collator(PAD)(rows))
+    loss.backward()
+    assert loss.item() == 0.0
+
+
+# -- normalisation over an optimiser step -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch", "accumulate"), [(1, 4), (2, 2)])
+def test_gradients_do_not_depend_on_accumulation(batch: int, accumulate: int, tmp_path: Path) -> None:
+    """Ragged rows: a mean of means would weigh the row of one token like the row of twelve."""
+    whole = step(tmp_path, ROWS, batch=4)
+    parts = step(tmp_path, ROWS, batch=batch, accumulate=accumulate)
+    assert max(g.abs().max().item() for g in whole.values()) > 1e-3
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, atol=2e-6, rtol=1e-3)
+
+
+def test_a_batch_twice_over_has_the_same_gradient(tmp_path: Path) -> None:
+    whole, twice = step(tmp_path, ROWS, batch=4), step(tmp_path, ROWS * 2, batch=8)
+    for name, gradient in whole.items():
+        torch.testing.assert_close(twice[name], gradient, atol=2e-6, rtol=1e-3)
+
+
+def test_padding_changes_nothing(tmp_path: Path) -> None:
+    """A short row beside a long one gives the gradient that both give one by one."""
+    together = step(tmp_path, ROWS[1:3], batch=2)
+    apart = step(tmp_path, ROWS[1:3], batch=1, accumulate=2)
+    for name, gradient in together.items():
+        torch.testing.assert_close(apart[name], gradient, atol=2e-6, rtol=1e-3)
+
+
+# -- whole runs -------------------------------------------------------------------------------------------------------------
+
+SETTINGS = TrainSettings(epochs=15, batch_size=2, learning_rate=3e-3, freeze_embeddings=False, losses=LossSettings(**LOSSES))
+
+
+def train(settings: TrainSettings = SETTINGS, *, seed: int = 1, rows: Sequence[TrainingExample] = ROWS) -> tuple[Any, Any]:
+    model = build_model(5)
+    history = train_student(model, rows, mask_table().numpy(), settings, seed=seed, pad=PAD, temperature=TEMPERATURE)
+    return model, history
+
+
+def test_training_learns_and_repeats_itself_bit_by_bit() -> None:
+    (one, history), (other, again) = train(), train()
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history == again
+    assert {"step", "loss", "soft", "hard", "calibration", "format"} <= set(history[0])
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not one.training
+
+
+def test_another_seed_gives_another_student() -> None:
+    short = SETTINGS.model_copy(update={"epochs": 1})
+    (one, _), (other, _) = train(short, seed=1), train(short, seed=2)
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_frozen_embeddings_stay() -> None:
+    model, _ = train(SETTINGS.model_copy(update={"epochs": 1, "freeze_embeddings": True}))
+    before = build_model(5)
+    assert torch.equal(model.get_input_embeddings().weight, before.get_input_embeddings().weight)
+    assert not torch.equal(model.model.layers[0].mlp.up_proj.weight, before.model.layers[0].mlp.up_proj.weight)
+
+
+def test_progress_counts_the_steps() -> None:
+    steps: list[int] = []
+    train_student(
+        build_model(5), ROWS, mask_table().numpy(), SETTINGS.model_copy(update={"epochs": 2}), seed=1, pad=PAD,
+        temperature=TEMPERATURE, advance=steps.append,
+    )  # fmt: skip
+    assert steps == [1] * 4
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(NothingLeftError, match="nothing to train on"):
+        train(rows=[])
+
+
+def test_a_loss_that_is_not_finite_stops_the_training() -> None:
+    model = build_model(5)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.fill_(math.nan)
+    with pytest.raises(TrainingStoppedError, match="not finite") as caught:
+        train_student(model, ROWS, mask_table().numpy(), SETTINGS, seed=1, pad=PAD, temperature=TEMPERATURE)
+    assert caught.value.exit_code == 2

@@ -200,29 +200,39 @@ class Run:
     def __init__(self, project: Project, layout: RunLayout) -> None:
         self.project, self.layout = project, layout
 
+    def _tidy(self) -> None:
+        from distill_gov.stages.settled import remove_unfinished
+
+        remove_unfinished(self.layout.root)
+
     def build(self, *, progress: Progress | None = None) -> StageManifest:
         from distill_gov.stages.build import build
 
+        self._tidy()
         return build(self.project, self, progress or NoProgress())
 
     def train(self, *, progress: Progress | None = None) -> StageManifest:
         from distill_gov.stages.train import train
 
+        self._tidy()
         return train(self.project, self, progress or NoProgress())
 
     def evaluate(self, *, progress: Progress | None = None, only: Sequence[str] | None = None) -> StageManifest:
         from distill_gov.stages.evaluate import evaluate
 
+        self._tidy()
         return evaluate(self.project, self, progress or NoProgress(), only)
 
     def gate(self, policy: str | Path | None = None, subject: str = "student") -> Verdict:
         from distill_gov.stages.gate import gate
 
+        self._tidy()
         return gate(self.project, self, self.project.policy_path(policy), subject)
 
     def report(self, policy: str | Path | None = None) -> Path:
         from reports import write_model_card, write_report
 
+        self._tidy()
         path = self.project.policy_path(policy)
         own = path == self.project.policy_path()
         target = None if own else self.layout.pages / f"report.{path.stem}.html"
@@ -233,11 +243,13 @@ class Run:
     def export_ratings(self, raters: Sequence[str], cases: int | None = None) -> Any:
         from distill_gov.stages.ratings import export_ratings
 
+        self._tidy()
         return export_ratings(self.project, self, raters, cases)
 
     def import_ratings(self, files: Sequence[Path], *, simulated: bool = False, control: str | None = None) -> RatingsImport:
         from distill_gov.stages.ratings import import_ratings
 
+        self._tidy()
         imported: RatingsImport = import_ratings(self.project, self, files, simulated, control)
         return imported
 

@@ -60,6 +60,8 @@ class TrainSettings(Settings):
     warmup: float = Field(default=0.06, ge=0)
     """Share of the steps over which the learning rate rises."""
     freeze_embeddings: bool = True
+    forced_every: int = Field(default=1, ge=1)
+    """Of the positions that the grammar leaves no choice about, one in so many is taught at a step; they are learnt soon."""
     losses: LossSettings = LossSettings()
 
 

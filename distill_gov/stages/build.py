@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,8 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     if before := done_before(path, inputs):
         anchor(path, "build", project.ledger, layout.name)
         return before
+    # What a killed build left is made again, so nothing of it may be taken for this one's.
+    shutil.rmtree(layout.teaching, ignore_errors=True)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -79,6 +80,8 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
     if before := done_before(path, inputs):
         anchor(path, "evaluate", project.ledger, layout.name)
         return before
+    # Killed, it may have measured a subject that is not asked for any more.
+    shutil.rmtree(layout.subjects.parent / "cases", ignore_errors=True)
     started, clock = now(), Prepared(progress)
     _register(project, run)
     _count_attempt(project, run, student, seal)
@@ -273,7 +276,10 @@ class _Bench:
     def _small_prompted(self) -> None:
         from distill_gov.stages.teacher import prompted_spec
 
-        alignments = {name: _untouched(a) for name, a in read_manifest(self.built).facts["alignments"].items()}
+        orders = self.settings.teacher.orders
+        alignments = {
+            name: _untouched(a, orders.get(name, 1)) for name, a in read_manifest(self.built).facts["alignments"].items()
+        }
         spec = prompted_spec(self.project, alignments, self._cut())
         self._baseline("small_prompted", spec, "answer", "the untrained small model behind the teacher's long prompt")
 
@@ -504,11 +510,11 @@ def _reference(label: Mapping[str, Any]) -> Mapping[str, Any]:
     return reference
 
 
-def _untouched(alignment: Mapping[str, Any]) -> dict[str, Any]:
+def _untouched(alignment: Mapping[str, Any], orders: int) -> dict[str, Any]:
     """The same shape of correction that corrects nothing but averages the orders."""
     labels, features = len(alignment["labels"]), len(alignment["centre"])
-    orders = features // labels
-    weights = [[1.0 / orders if column % labels == row else 0.0 for column in range(features)] for row in range(labels)]
+    read = range(orders * labels)
+    weights = [[1.0 / orders if c in read and c % labels == row else 0.0 for c in range(features)] for row in range(labels)]
     return {**alignment, "centre": [0.0] * features, "weights": weights, "bias": [0.0] * labels}
 
 

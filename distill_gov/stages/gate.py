@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_file, digest_tree
 from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMismatchError, IntegrityError, MissingFileError
+from distill_gov.records.ledger import LedgerEntry
 from distill_gov.records.manifest import StageManifest, read_manifest
 from distill_gov.records.verify import Problem, verify_files
 from distill_gov.stages.settled import RATINGS, SEALED, attempts
@@ -140,10 +141,14 @@ def _log(project: Project, run: Run, path: Path, verdict: Verdict) -> None:
 
 
 def _check_chain(project: Project, run: Run) -> None:
-    anchored = {e.facts["manifest"] for e in project.ledger.find("stage.done") if e.facts["run"] == run.layout.name}
+    anchored = {(e.facts["stage"], e.facts["manifest"]) for e in _anchors(project, run)}
     for stage in _manifests(run):
-        if digest_file(run.layout.manifest(stage)) not in anchored:
+        if (stage, digest_file(run.layout.manifest(stage))) not in anchored:
             raise IntegrityError(f"the manifest of `{stage}` is not the one the ledger knows", where=run.layout.name)
+
+
+def _anchors(project: Project, run: Run) -> list[LedgerEntry]:
+    return [e for e in project.ledger.find("stage.done") if e.facts["run"] == run.layout.name]
 
 
 def verify(project: Project, run: Run, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
@@ -169,7 +174,10 @@ def verify(project: Project, run: Run, evidence_only: bool = False, expect: str 
         if entry.event == VERDICT and entry.facts["run"] == layout.name:
             last[str(entry.facts["file"])] = entry.facts
     listed = set(last) | {layout.measurements(Path(f).name.split(".json")[0]).relative_to(layout.root).as_posix() for f in last}
-    problems = verify_files(layout, listed_elsewhere=frozenset(listed), only="evidence/" if evidence_only else "")
+    done = sorted({str(e.facts["stage"]) for e in _anchors(project, run)})
+    lost = [layout.manifest(stage) for stage in done if not layout.manifest(stage).exists()]
+    problems = [Problem("missing", path.relative_to(layout.root).as_posix()) for path in lost]
+    problems += verify_files(layout, listed_elsewhere=frozenset(listed), only="evidence/" if evidence_only else "")
     for name, facts in sorted(last.items()):
         path = layout.root / name
         if not path.is_file():

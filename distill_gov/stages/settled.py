@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +58,19 @@ def commit(root: Path) -> str:
 def file_inputs(root: Path, names: Mapping[str, str]) -> dict[str, str]:
     """Digest of each named file; empty paths are left out."""
     return {name: digest_file(root / path) for name, path in names.items() if path}
+
+
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Files and directories are written beside their place under such a name, and then renamed."""
+
+
+def remove_unfinished(run: Path) -> None:
+    """Take away what a killed command was writing in a run. Nothing in a finished directory of weights is looked at."""
+    for path in [p for p in run.rglob(".*") if _UNFINISHED.fullmatch(p.name) and "student" not in p.relative_to(run).parts]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def finish(path: Path, manifest: StageManifest, ledger: Ledger, run: str) -> StageManifest:

@@ -81,6 +81,7 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
     values: list[dict[str, str]] = [{} for _ in texts]
     alignments: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
+    decided: list[Any] = []
     truth = [dict(t.reference or {}) for t in dev + held]
     with (
         clock.step("aligning the teacher", len(texts) * len(fields)) as advance,
@@ -89,10 +90,11 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
         for field in fields:
             items = [{"text": t, "values": dict(v), "field": field.name} for t, v in zip(texts, values, strict=True)]
             rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
-            features = np.asarray(rows)
+            features = np.concatenate([np.asarray(rows), *decided], 1)
             labelled = [t[field.name] for t in truth]
             alignment, crossed = fit_alignment(features[: len(dev)], labelled[: len(dev)], field.labels)
             logp = np.concatenate([crossed, alignment(features[len(dev) :])]) if held else crossed
+            decided.append(logp)
             chosen = [field.labels[int(row.argmax())] for row in logp]
             right[field.name] = [a == b for a, b in zip(chosen, labelled, strict=True)]
             for value, label in zip(values, chosen, strict=True):

@@ -122,6 +122,8 @@ class PromptedTeacher:
                 features = [self._label_logp(batch.feed(pending, keep=1), field.name)]
             for order in range(1, self.prompt.orders.get(field.name, 1)):
                 features.append(self._read(messages, values, field.name, order))
+            # What was decided before, with its doubts, is read too: the action follows the intent.
+            features += [np.array([lp[f.name] for lp in logps]) for f in self.format.fields[:depth]]
             for row, logp in enumerate(self.alignments[field.name](np.concatenate(features, 1))):
                 values[row][field.name] = field.labels[int(logp.argmax())]
                 logps[row][field.name] = [float(x) for x in logp]
@@ -240,4 +242,4 @@ def _make(
 
 def spec(model: Path, **arguments: Any) -> WorkerSpec:
     """The teacher for worker processes; its identity covers weights, tokenizer, prompt, alignment and settings."""
-    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/2", digest_tree(model), arguments]))
+    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/3", digest_tree(model), arguments]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +64,12 @@ class _Collator:
 class _DistillTrainer(Trainer):
     """The loss is ours; everything else (devices, accumulation, clipping, schedules) is the library's."""
 
-    def __init__(self, *, losses: LossSettings, temperature: float, masks: torch.Tensor, **arguments: Any) -> None:
+    def __init__(
+        self, *, losses: LossSettings, temperature: float, masks: torch.Tensor, forced_every: int = 1, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self.losses, self.temperature, self.mask_table = losses, temperature, masks
+        self.forced_every = forced_every
         # Every term is divided by its count over the whole step, so the library must not divide by the number of batches.
         self.loss_is_scaled_for_ga = True
         self.counts: dict[str, int] = {}
@@ -76,13 +80,15 @@ class _DistillTrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         rows: list[TrainingExample] = inputs["rows"]
-        keep = max(len(r.targets.token_ids) for r in rows) + 1
         positions = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
-        # The head runs on answer positions only; left padding puts them at the end of every row.
-        out = model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], position_ids=positions, logits_to_keep=keep
-        )
-        parts = self._terms(out.logits[:, :-1].float(), rows)
+        kinds = self._kinds(rows)
+        places = sorted({*kinds.forced, *kinds.free})
+        width = inputs["input_ids"].shape[1]
+        # Left padding puts answers at the end of their rows; the position before a token predicts it.
+        index = torch.tensor([[i, width - len(rows[i].targets.token_ids) + j - 1] for i, j in places], dtype=torch.long)
+        with _head_on(self.accelerator.unwrap_model(model), index.view(-1, 2)):
+            out = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], position_ids=positions)
+        parts = self._terms(out.logits[0].float(), rows, kinds, {place: k for k, place in enumerate(places)})
         # The graph stays live even where no term has a position.
         loss: torch.Tensor = out.logits.sum() * 0.0
         for name, (term, weight) in parts.items():
@@ -101,22 +107,25 @@ class _DistillTrainer(Trainer):
     def get_batch_samples(self, *arguments: Any, **named: Any) -> Any:
         """The batches of one optimiser step; how many positions each term has in them is kept for the loss."""
         batches, items = super().get_batch_samples(*arguments, **named)
-        kinds = [_sorted(batch["rows"], self.losses.format > 0).counts for batch in batches]
+        kinds = [self._kinds(batch["rows"]).counts for batch in batches]
         whole = torch.tensor([[count[name] for name in TERMS] for count in kinds], device=self.args.device).sum(0)
         if self.args.world_size > 1:
             whole = self.accelerator.gather(whole).view(-1, len(TERMS)).sum(0)
         self.counts = dict(zip(TERMS, whole.tolist(), strict=True))
         return batches, items
 
-    def _terms(self, logits: torch.Tensor, rows: Sequence[TrainingExample]) -> dict[str, tuple[Term, float]]:
-        device, width = logits.device, logits.shape[1]
-        flat = logits.reshape(-1, logits.shape[-1])
-        kinds = _sorted(rows, self.losses.format > 0)
+    def _kinds(self, rows: Sequence[TrainingExample]) -> _Sorted:
+        # The step shifts which forced positions are taken, so that all of them come round.
+        return _sorted(rows, self.losses.format > 0, self.forced_every, int(self.state.global_step))
+
+    def _terms(
+        self, logits: torch.Tensor, rows: Sequence[TrainingExample], kinds: _Sorted, row_of: Mapping[Place, int]
+    ) -> dict[str, tuple[Term, float]]:
+        device = logits.device
 
         def at(places: Sequence[Place]) -> torch.Tensor:
-            """Logits that predict the tokens at the places; answers stand at the end of their rows."""
-            index = [i * width + width - len(rows[i].targets.token_ids) + j for i, j in places]
-            return flat[torch.tensor(index, device=device, dtype=torch.long)]
+            """Logits that predict the tokens at the places."""
+            return logits[torch.tensor([row_of[place] for place in places], device=device, dtype=torch.long)]
 
         def own(places: Sequence[Place]) -> torch.Tensor:
             return torch.tensor([rows[i].targets.token_ids[j] for i, j in places], device=device, dtype=torch.long)
@@ -177,11 +186,29 @@ class _Sorted:
         return {"soft": free, "hard": free, "calibration": len(self.decided), "format": len(self.forced) + len(self.masked)}
 
 
-def _sorted(rows: Sequence[TrainingExample], masks: bool) -> _Sorted:
+@contextmanager
+def _head_on(model: Any, index: torch.Tensor) -> Iterator[None]:
+    """Let the language-model head see only the given (row, position) pairs: the dearest product, on what is supervised.
+
+    A hook inside the model, so that wrappers around it (data parallelism) stay in the way of the call.
+    """
+
+    def select(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        places = index.to(inputs[0].device)
+        return (inputs[0][places[:, 0], places[:, 1]].unsqueeze(0), *inputs[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _sorted(rows: Sequence[TrainingExample], masks: bool, forced_every: int = 1, phase: int = 0) -> _Sorted:
     places = [(i, j) for i, row in enumerate(rows) for j in range(len(row.targets.token_ids))]
     free = [(i, j) for i, j in places if not rows[i].targets.forced[j]]
     return _Sorted(
-        forced=[(i, j) for i, j in places if rows[i].targets.forced[j]],
+        forced=[(i, j) for i, j in places if rows[i].targets.forced[j] and (i + j + phase) % forced_every == 0],
         free=free,
         decided=[(i, j) for i, j in free if rows[i].targets.field[j]],
         masked=[(i, j) for i, j in free if masks and rows[i].masks[j] >= 0],
@@ -266,6 +293,7 @@ def train_student(
             losses=settings.losses,
             temperature=temperature,
             masks=torch.from_numpy(masks),
+            forced_every=settings.forced_every,
         )
         trainer.remove_callback(_printer())
         trainer.train()

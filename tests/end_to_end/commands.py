@@ -66,9 +66,12 @@ class Killer:
 
 
 @contextmanager
-def killer() -> Iterator[Killer]:
+def killer(project: Path) -> Iterator[Killer]:
+    """A killer that has loaded what commands on projects with this one's redaction policy need."""
     here = Path(__file__).with_name("forking.py")
-    with subprocess.Popen([sys.executable, str(here)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(here), str(project)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield Killer(process)
         finally:

@@ -80,6 +80,6 @@ def fresh(sealed: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kill() -> Iterator[Killer]:
-    with killer() as process:
+def kill(sealed: Path) -> Iterator[Killer]:
+    with killer(sealed) as process:
         yield process

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 # Slow to import, and the same in every child.
@@ -18,8 +19,9 @@ import torch
 import transformers.models.llama.modeling_llama
 import transformers.trainer  # noqa: F401
 
-import redaction.analyzer  # noqa: F401
 from distill_gov.cli import run_arguments
+from distill_gov.records.keys import KeyRing
+from redaction import Redactor
 
 
 def die_at(pattern: str, nth: int) -> None:
@@ -49,6 +51,8 @@ def child(order: dict[str, Any]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    # The language model and its lexicon are loaded once a process.
+    Redactor.from_policy(Path(sys.argv[1]) / "redaction.yaml", KeyRing.load(Path(sys.argv[1]) / ".distill-gov" / "keys"))
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

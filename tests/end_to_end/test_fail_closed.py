@@ -116,7 +116,7 @@ CONTENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         lambda root: rewrite(root, "holdout.teacher.parquet", lambda r: replace(r, subject=FOREIGN)), 3, "other_subject",
     ),
     "other cases": (
-        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, dataset=FOREIGN)), 3, "other_dataset",
+        lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, dataset=FOREIGN)), 4, "other_dataset",
     ),
     "renamed cases": (
         lambda root: rewrite(root, "holdout.student.parquet", lambda r: replace(r, case=r.case + "x")), 4, "case_mismatch",

@@ -30,7 +30,9 @@ def test_kill_9_in_every_stage_changes_nothing_in_the_end(finished: Finished, fr
     assert resumed.keys() == whole.keys()
     for name in whole:
         assert resumed[name] == whole[name], name
-    assert sorted(p.relative_to(run) for p in run.rglob("*")) == sorted(p.relative_to(finished.run) for p in finished.run.rglob("*"))
+    assert sorted(p.relative_to(run) for p in run.rglob("*")) == sorted(
+        p.relative_to(finished.run) for p in finished.run.rglob("*")
+    )
     verified = command(fresh, "verify")
     assert verified.code == 0, verified.out
     # Opened twice by the killed stages, but one student only was measured, and each stage is anchored once.

@@ -128,7 +128,9 @@ def trace(name: str, text: str, *, reference: Mapping[str, str] | None = None, g
     return row if reference is None else {**row, "reference": dict(reference)}
 
 
-def _rows(prefix: str, count: int, start: int, planted: Sequence[Planted], *, labelled: bool, **tags: Any) -> list[dict[str, Any]]:
+def _rows(
+    prefix: str, count: int, start: int, planted: Sequence[Planted], *, labelled: bool, **tags: Any
+) -> list[dict[str, Any]]:
     rows = []
     for number, sentence in zip(range(count), _sentences(start), strict=False):
         value = planted[number] if number < len(planted) else None
@@ -151,7 +153,9 @@ def _hazardous() -> list[dict[str, Any]]:
     for number in range(15):
         text = f"{_HARMS[number % 5]}, number {number} on my list"
         text = f"{text}; {PLANTED[0].sentence.format(PLANTED[0].value)}" if number == 0 else text
-        rows.append(trace(f"x-{number:03d}", text, reference={"intent": "other", "action": "refuse"}, hazard="cyb", pii=number == 0))
+        rows.append(
+            trace(f"x-{number:03d}", text, reference={"intent": "other", "action": "refuse"}, hazard="cyb", pii=number == 0)
+        )
     return rows
 
 
@@ -286,7 +290,9 @@ def _teacher() -> Path:
         show_progress=False,
     )
     labels = [label for rule in SCHEMA["properties"].values() for label in rule.get("enum", ())]
-    bpe.train_from_iterator([f' {label}\nIntent: Action: Reply: "{label}", "action": "reply": ' for label in labels * 3], trainer)
+    bpe.train_from_iterator(
+        [f' {label}\nIntent: Action: Reply: "{label}", "action": "reply": ' for label in labels * 3], trainer
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=tiny.BOS, eos_token=tiny.EOS, pad_token=tiny.PAD)
     directory = Path(tempfile.mkdtemp(prefix="tiny-teacher-"))
     tiny.build_model(7, layers=3, vocabulary=len(tokenizer) + 5).save_pretrained(str(directory))

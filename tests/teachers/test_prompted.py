@@ -28,16 +28,17 @@ MESSAGES = ["hello", "refund my order, please", "?"]
 END = int(tokenizer().eos_token_id)
 
 
-def even(labels: tuple[str, ...], orders: int) -> Alignment:
-    """Adds the orders' log-probabilities up, whatever they are."""
+def even(labels: tuple[str, ...], orders: int, before: int = 0) -> Alignment:
+    """Adds the orders' log-probabilities up, whatever they are; ``before``: labels of earlier fields, which it leaves alone."""
+    read = orders * len(labels)
     return Alignment(
-        labels, (0.0,) * (orders * len(labels)),
-        tuple(tuple(float(i % len(labels) == j) for i in range(orders * len(labels))) for j in range(len(labels))),
+        labels, (0.0,) * (read + before),
+        tuple((*(float(i % len(labels) == j) for i in range(read)), *(0.0,) * before) for j in range(len(labels))),
         (0.0,) * len(labels), 1.0,
     )  # fmt: skip
 
 
-ALIGNMENTS = {"intent": even(("refund", "order status", "other"), 2), "action": even(("auto", "escalate"), 1)}
+ALIGNMENTS = {"intent": even(("refund", "order status", "other"), 2), "action": even(("auto", "escalate"), 1, 3)}
 
 
 def teacher(seed: int = 0, *, top_k: int = 8, temperature: float = 2.0, schema: dict[str, Any] = SCHEMA) -> PromptedTeacher:
@@ -73,8 +74,10 @@ def test_an_answer_is_valid_and_holds_the_corrected_decisions(seed: int) -> None
     t = teacher(seed)
     values: list[dict[str, str]] = [{} for _ in MESSAGES]
     answers = t.answer(MESSAGES)
+    before: list[Any] = []
     for field in ("intent", "action"):
-        corrected = ALIGNMENTS[field](t.features(MESSAGES, values, field))
+        corrected = ALIGNMENTS[field](np.concatenate([t.features(MESSAGES, values, field), *before], 1))
+        before.append(corrected)
         for row, (value, answer) in enumerate(zip(values, answers, strict=True)):
             decided = answer["decisions"][field]
             assert list(decided.values()) == pytest.approx(corrected[row].tolist(), abs=5e-4)

@@ -98,17 +98,14 @@ def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list
     width = inputs["input_ids"].shape[1]
     seen: dict[str, torch.Tensor] = {}
 
-    class Watched(torch.nn.Module):
-        def forward(self, **arguments: Any) -> Any:
-            out = run.model(**{**arguments, "logits_to_keep": width})
-            out.logits.retain_grad()
-            seen["logits"] = out.logits
-            kept = arguments["logits_to_keep"]
-            out["logits"] = out.logits[:, -kept:]
-            return out
+    def watch(_module: Any, _inputs: Any, out: Any) -> None:
+        # The last hidden state meets the loss through the head only, so its gradient says which positions are supervised.
+        out.last_hidden_state.retain_grad()
+        seen["hidden"] = out.last_hidden_state
 
-    run.compute_loss(Watched(), inputs).backward()
-    grad = seen["logits"].grad
+    run.model.base_model.register_forward_hook(watch)
+    run.compute_loss(run.model, inputs).backward()
+    grad = seen["hidden"].grad
     assert grad is not None
     for i, row in enumerate(rows):
         n = len(row.targets.token_ids)

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from distill_gov.project import Project, Run
-from distill_gov.records.errors import DistillGovError, MissingFileError
+from distill_gov.records.errors import DistillGovError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.manifest import read_manifest
+from distill_gov.scaffold import example_directory
 from distill_gov.tables import gates_table
 from gates.verdict import Verdict
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
 
-__all__ = ["Expectation", "example_directory", "run_demo"]
+__all__ = ["Expectation", "run_demo"]
 
 RUN = "r1"
 RATERS = ("simulated-a", "simulated-b")
@@ -39,15 +40,6 @@ class Expectation:
     what: str
     came: bool
     found: str
-
-
-def example_directory() -> Path:
-    """The example in the installed package, or in the source tree."""
-    here = Path(__file__).resolve().parent
-    for place in (here / "examples" / "support_desk", here.parent / "examples" / "support_desk"):
-        if (place / "distill.yaml").exists():
-            return place
-    raise MissingFileError("the example is not installed", fix="Install distill-gov from its wheel or its repository.")
 
 
 def run_demo(root: Path, *, progress: Progress, console: Console | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import read_json, write_json
+from distill_gov.records.typed import require_types
 from evals.evidence import Measurement, MeasurementRequest
 
 __all__ = ["EXIT_CODES", "GateOutcome", "Outcome", "Verdict", "read_verdict", "write_verdict"]
@@ -78,10 +79,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
+        """0 only where the verdict passes and so do its gates; a verdict that contradicts its gates gives 4."""
+        blocking = [outcome for outcome in self.outcomes if outcome.blocks]
         if self.decision == "PASSED":
-            return 0
-        codes = {EXIT_CODES[o.outcome] for o in self.outcomes if o.blocks}
-        # A verdict that blocks without a gate that blocks contradicts itself.
+            return 0 if not blocking and any(outcome.required for outcome in self.outcomes) else 4
+        codes = {EXIT_CODES.get(outcome.outcome, 4) for outcome in blocking}
         return next((code for code in (4, 1, 3) if code in codes), 4)
 
 
@@ -102,15 +104,23 @@ def read_verdict(path: Path) -> Verdict:
     """
     value = read_json(path, format="verdict")
     try:
-        outcomes = tuple(_outcome(o) for o in value.pop("outcomes"))
-        return Verdict(outcomes=outcomes, **value)
-    except (KeyError, TypeError) as error:
+        verdict = Verdict(outcomes=tuple(_outcome(o) for o in _listed(value.pop("outcomes"))), **value)
+    except (AttributeError, KeyError, TypeError) as error:
         raise MalformedFileError("not a verdict", where=str(path)) from error
+    require_types(verdict, where=str(path))
+    return verdict
 
 
 def _outcome(value: dict[str, Any]) -> GateOutcome:
     measured = value.pop("measurement")
     if measured is not None:
-        measured["provenance"] = tuple(measured["provenance"])
-        measured = Measurement(request=MeasurementRequest(**measured.pop("request")), **measured)
+        request = MeasurementRequest(**measured.pop("request"))
+        measured = Measurement(request=request, provenance=tuple(_listed(measured.pop("provenance"))), **measured)
     return GateOutcome(measurement=measured, **value)
+
+
+def _listed(value: Any) -> list[Any]:
+    # An empty text or object would make an empty tuple, as if there had been no gate.
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value

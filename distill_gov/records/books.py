@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 
@@ -70,7 +70,8 @@ def balance(decisions: Iterable[Decision], stages: Sequence[str], first_in: int)
         first_in: how many traces came in at the first stage.
 
     Raises:
-        IntegrityError: an item has two decisions at a stage, or none where the former stage kept it, or a stage is unknown.
+        IntegrityError: an item has two decisions at a stage, or none where the former stage kept it; or a stage or an
+            outcome is unknown. One of several answers to a trace can be missed only at the stage after the one that made it.
     """
     by_stage: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
@@ -84,18 +85,22 @@ def balance(decisions: Iterable[Decision], stages: Sequence[str], first_in: int)
         items = [row.item for row in rows]
         if len(set(items)) != len(items):
             raise IntegrityError(f"books do not balance: an item has two decisions at stage `{stage}`")
-        made = {row.item for row in rows if row.parent is not None}
-        entered = {row.parent or row.item for row in rows}
+        replaced = {row.parent for row in rows if row.parent is not None}
+        if replaced & {row.item for row in rows if row.parent is None}:
+            raise IntegrityError(f"books do not balance: stage `{stage}` decided on an item that it had replaced")
+        entered = replaced | {row.item for row in rows if row.parent is None}
         if arriving is not None and entered != arriving:
             raise IntegrityError(f"books do not balance: stage `{stage}` did not decide on exactly what it received")
         counts = Counter(row.outcome for row in rows)
+        if unknown := set(counts) - set(get_args(Outcome)):
+            raise IntegrityError(f"books do not balance: stage `{stage}` has {len(unknown)} unknown outcomes")
         # Where a stage makes several items of one, that one is replaced; only the surplus counts as made.
         came_in = len(entered)
         if arriving is None and came_in != first_in:
             raise IntegrityError(f"books do not balance: {first_in} traces came in, {came_in} were decided on")
         lines.append(
             StageBalance(
-                stage, rows[0].unit if rows else "trace", came_in, len(rows) - came_in if made else 0,
+                stage, rows[0].unit if rows else "trace", came_in, len(rows) - came_in,
                 counts["kept"], counts["dropped"], counts["reserved"],
             )
         )  # fmt: skip

@@ -15,10 +15,14 @@ __all__ = ["canonical_json", "digest_bytes", "digest_file", "digest_json", "dige
 
 
 def canonical_json(value: Any) -> bytes:
-    """The RFC 8785 form of a JSON value. NaN, infinities and integers beyond 2**53 are refused."""
+    """The RFC 8785 form of a JSON value. NaN, infinities, lone surrogates and integers beyond 2**53 are refused.
+
+    Raises:
+        MalformedFileError
+    """
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedFileError(f"value has no canonical JSON form ({type(error).__name__})") from error
 
 
@@ -44,6 +48,8 @@ def digest_file(path: Path) -> str:
             return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingFileError("no such file", where=str(path)) from error
+    except OSError as error:
+        raise MissingFileError(f"cannot be read ({error.strerror})", where=str(path)) from error
 
 
 def digest_tree(root: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,12 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+
+# Not every error of Arrow has ArrowException as its base, and text that is no UTF-8 shows only when rows are made.
+_ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError)
+
+
+_TAG = re.compile(r"distill-gov/[a-z_-]{1,40}/[0-9]{1,6}")
 
 
 def format_name(name: str) -> str:
@@ -122,8 +129,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any], *, format: str) -> None:
     """Write a JSON object with its format tag first; keys keep their order."""
-    tagged = {"format": format_name(format), **value}
-    write_text(path, json.dumps(tagged, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    if "format" in value:
+        raise MalformedFileError("key `format` is taken by the format tag", where=str(path))
+    write_bytes(path, _encoded({"format": format_name(format), **value}, path, indent=2))
 
 
 def read_json(path: Path, *, format: str) -> dict[str, Any]:
@@ -152,34 +160,53 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    write_bytes(path, b"".join(_encoded(row, path) for row in rows))
+
+
+def _encoded(value: Mapping[str, Any], path: Path, *, indent: int | None = None) -> bytes:
+    try:
+        return (json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MalformedFileError(f"value has no JSON form ({type(error).__name__})", where=str(path)) from error
 
 
 def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, format: str) -> None:
-    """Write rows under an explicit schema, with the format tag in the file's metadata."""
+    """Write rows under an explicit schema, with the format tag in the file's metadata.
+
+    Raises:
+        MalformedFileError: a row does not fit the schema; nothing is written.
+    """
     tagged = schema.with_metadata({**(schema.metadata or {}), b"format": format_name(format).encode()})
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=tagged)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    try:
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=tagged)
+        pq.write_table(table, sink, compression="zstd")
+    except _ARROW_ERRORS as error:
+        # Not chained: Arrow quotes the value that did not fit.
+        raise MalformedFileError(f"a row does not fit the schema ({type(error).__name__})", where=str(path)) from None
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
 def read_parquet(path: Path, *, format: str) -> list[dict[str, Any]]:
-    """Read all rows of a Parquet file after checking its format tag."""
+    """Read all rows of a Parquet file after checking its format tag.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
     data = _read_bytes(path)
     try:
         table = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowInvalid, OSError) as error:
+        tag = (table.schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
+        _check_format(tag, format, path)
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+    except _ARROW_ERRORS as error:
         raise MalformedFileError("not a Parquet file, or a damaged one", where=str(path)) from error
-    tag = (table.schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
-    _check_format(tag, format, path)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
 
 
 def _check_format(found: object, wanted: str, path: Path) -> None:
     if found != format_name(wanted):
-        shown = found if isinstance(found, str) and found.startswith("distill-gov/") else "none of ours"
+        shown = found if isinstance(found, str) and _TAG.fullmatch(found) else "none of ours"
         raise UnknownFormatError(
             f"format is {shown}, expected {format_name(wanted)}",
             where=str(path),

@@ -65,8 +65,11 @@ class KeyRing:
             raise MissingFileError(
                 "no project key", where=str(path), fix="Run `distill-gov init`, or set DISTILL_GOV_KEYS."
             ) from error
-        except ValueError as error:
-            raise MalformedFileError("not a key file", where=str(path)) from error
+        except OSError as error:
+            raise MissingFileError(f"the project key cannot be read ({error.strerror})", where=str(path)) from error
+        except ValueError:
+            # Not chained: the error's own text would quote the file.
+            raise MalformedFileError("not a key file", where=str(path)) from None
         if len(root) != _ROOT_BYTES:
             raise MalformedFileError("key has the wrong length", where=str(path))
         return cls(root)

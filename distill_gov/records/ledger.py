@@ -21,6 +21,7 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import ChainBrokenError, MalformedFileError
 from distill_gov.records.files import loads_strict
 from distill_gov.records.manifest import now
+from distill_gov.records.typed import require_types
 
 __all__ = ["GENESIS", "Journal", "Ledger", "LedgerEntry"]
 
@@ -82,7 +83,7 @@ class Ledger:
         if data and not data.endswith(b"\n"):
             raise ChainBrokenError("last line is torn", where=str(self.path), fix="The next append will remove it and say so.")
         entries: list[LedgerEntry] = []
-        for number, line in enumerate(data.splitlines(), start=1):
+        for number, line in enumerate(data.split(b"\n")[:-1], start=1):
             entry = _parse(line, f"{self.path}:{number}")
             previous = entries[-1].digest if entries else GENESIS
             if entry.seq != number - 1 or entry.prev != previous:
@@ -109,14 +110,17 @@ class Ledger:
             "event": event,
             "facts": dict(facts),
         }
-        line = json.dumps({**body, "digest": digest_json(body)}, ensure_ascii=False, allow_nan=False) + "\n"
+        line = _line({**body, "digest": digest_json(body)})
+        entry = _parse(line, str(self.path))
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, line.encode("utf-8"))
+            # A full disk may take a part of the line and report no error. What was not logged must not happen.
+            if os.write(handle, line + b"\n") != len(line) + 1:
+                raise ChainBrokenError("the entry was not written whole", where=str(self.path), fix="Make room on the disk.")
             os.fsync(handle)
         finally:
             os.close(handle)
-        return _parse(line.encode("utf-8"), str(self.path))
+        return entry
 
     def _remove_torn_line(self) -> int:
         if not self.path.exists():
@@ -136,13 +140,21 @@ def _account() -> str:
         return "unknown"
 
 
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
 def _parse(line: bytes, where: str) -> LedgerEntry:
     try:
         value = loads_strict(line, where=where)
+        # The digest is of the values; spaces and escapes are compared with what would be written.
+        same = _line(value) == line
         digest = value.pop("digest")
         tag = value.pop("format")
-        if tag != _FORMAT or digest_json({"format": tag, **value}) != digest:
+        if not same or tag != _FORMAT or digest_json({"format": tag, **value}) != digest:
             raise ChainBrokenError("entry was changed after it was written", where=where)
-        return LedgerEntry(digest=digest, **value)
+        entry = LedgerEntry(digest=digest, **value)
+        require_types(entry, where=where)
+        return entry
     except (MalformedFileError, KeyError, TypeError, AttributeError) as error:
         raise ChainBrokenError("not a ledger entry", where=where) from error

@@ -11,6 +11,7 @@ from typing import Any
 from distill_gov.records.digest import digest_file
 from distill_gov.records.errors import ForeignRunError, MalformedFileError
 from distill_gov.records.files import read_json, write_json
+from distill_gov.records.typed import require_types
 
 __all__ = ["StageManifest", "done_before", "hash_outputs", "now", "read_manifest", "write_manifest"]
 
@@ -56,11 +57,18 @@ def write_manifest(path: Path, manifest: StageManifest) -> None:
 
 
 def read_manifest(path: Path) -> StageManifest:
+    """Read a manifest.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
     value = read_json(path, format=FORMAT)
     try:
-        return StageManifest(**value)
+        manifest = StageManifest(**value)
     except TypeError as error:
         raise MalformedFileError("not a stage manifest", where=str(path)) from error
+    require_types(manifest, where=str(path))
+    return manifest
 
 
 def done_before(path: Path, inputs: Mapping[str, str]) -> StageManifest | None:

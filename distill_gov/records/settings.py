@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -33,6 +34,8 @@ def load_settings(path: Path, model: type[S]) -> S:
         text = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingFileError("no such settings file", where=str(path), fix="Run `distill-gov init`.") from error
+    except OSError as error:
+        raise MissingFileError(f"cannot be read ({error.strerror})", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise MalformedFileError("not valid UTF-8 text", where=str(path)) from error
     return parse_settings(text, model, where=str(path))
@@ -43,11 +46,12 @@ def parse_settings(text: str, model: type[S], *, where: str) -> S:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_duplicates(root, where)
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
-        raise MalformedFileError(f"not valid YAML ({getattr(error, 'problem', None) or 'syntax'})", where=line) from None
+        problem = _QUOTED.sub("...", getattr(error, "problem", None) or "syntax")
+        raise MalformedFileError(f"not valid YAML ({problem})", where=line) from None
     except RecursionError:
         raise MalformedFileError("nested too deep", where=where) from None
     if not isinstance(value, dict):
@@ -58,27 +62,56 @@ def parse_settings(text: str, model: type[S], *, where: str) -> S:
         raise _explain(error, root, model, where) from None
 
 
-def _refuse_duplicates(node: Any, where: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, child in node.value:
-            if key.value in seen:
-                raise MalformedFileError(
-                    f"key `{key.value}` appears twice", where=f"{where}:{key.start_mark.line + 1}", fix="Keep one."
-                )
-            seen.add(key.value)
-            _refuse_duplicates(child, where)
-    elif isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            _refuse_duplicates(child, where)
+_QUOTED = re.compile(r"'[^<'][^']+'")
+"""What the parser quotes of the file (an alias, a tag). Single characters and its own words, ``'<block end>'``, may stay."""
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            # What looks like a date, a number or a tagged value and is none: 2026-02-30.
+            raise yaml.constructor.ConstructorError(
+                None, None, f"no valid {node.tag.rpartition(':')[2]}", node.start_mark
+            ) from error
+
+
+def _refuse_duplicates(root: Any, where: str) -> None:
+    # Aliases make one node appear at many places; each is looked at once.
+    waiting, looked_at = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in looked_at:
+            continue
+        looked_at.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, child in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise MalformedFileError("a key must be one word", where=f"{where}:{key.start_mark.line + 1}")
+                if key.value in seen:
+                    raise MalformedFileError(
+                        f"key `{_shown(key.value)}` appears twice", where=f"{where}:{key.start_mark.line + 1}", fix="Keep one."
+                    )
+                seen.add(key.value)
+                waiting.append(child)
+
+
+def _shown(key: str) -> str:
+    """A key as a message may show it: printable, of one line and not long."""
+    return "".join(c if c.isprintable() else "?" for c in key[:80])
 
 
 def _explain(error: ValidationError, root: Any, model: type[BaseModel], where: str) -> MalformedFileError | UnknownKeyError:
-    first = error.errors(include_url=False, include_input=False)[0]
+    # A misspelt key is also a missing one; "did you mean" helps more than "is missing".
+    first = min(error.errors(include_url=False, include_input=False), key=lambda one: one["type"] != "extra_forbidden")
     path = first["loc"]
     line = _line_of(root, path)
     place = f"{where}:{line}" if line else where
-    key = ".".join(str(part) for part in path) or "(whole file)"
+    key = _shown(".".join(str(part) for part in path)) or "(whole file)"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(path[-1]), _keys_at(model, path[:-1]), n=1, cutoff=0.5)
         fix = f"Did you mean `{near[0]}`?" if near else "Remove it."

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from distill_gov.records.files import read_parquet, write_parquet
+from distill_gov.records.errors import MalformedFileError
+from distill_gov.records.files import loads_strict, read_parquet, write_parquet
+from distill_gov.records.typed import require_types
 
 __all__ = ["TeachingExample", "read_examples", "write_examples"]
 
@@ -55,5 +57,19 @@ def write_examples(path: Path, examples: Iterable[TeachingExample]) -> None:
 
 
 def read_examples(path: Path) -> list[TeachingExample]:
-    rows = read_parquet(path, format=FORMAT)
-    return [TeachingExample(**{**row, "messages": tuple(row["messages"]), "tags": json.loads(row["tags"])}) for row in rows]
+    """Read examples, in the order of their ids.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
+    found = []
+    for number, row in enumerate(read_parquet(path, format=FORMAT), start=1):
+        where = f"{path}: row {number}"
+        try:
+            tags = loads_strict(row.pop("tags"), where=where)
+            example = TeachingExample(messages=tuple(row.pop("messages")), tags=tags, **row)
+        except (KeyError, TypeError) as error:
+            raise MalformedFileError("not a teaching example", where=where) from error
+        require_types(example, where=where)
+        found.append(example)
+    return found

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as hf_logging
 
 from distill_gov.records.errors import BadModelError
 from evals.decisions import AnswerFormat
@@ -58,6 +59,8 @@ def load_model(path: Path) -> PreTrainedModel:
         raise BadModelError(
             "holds no model (config.json is missing)", where=str(path), fix="Give a Hugging Face model directory."
         )
+    # Loading takes under two seconds, and its bar would stand in every log.
+    hf_logging.disable_progress_bar()
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from distill_gov.records.digest import digest_file
 from distill_gov.records.manifest import StageManifest, hash_outputs, read_manifest, write_manifest
 from distill_gov.stages.settled import anchor
 from evals.evidence import CaseResult, read_cases, write_cases
-from tests.end_to_end.commands import command
+from tests.end_to_end.commands import Ended, command
 from tests.end_to_end.conftest import Finished
 
 FOREIGN = "sha256:" + "9" * 64
@@ -158,6 +157,14 @@ def test_a_manifest_changed_without_the_ledger_is_no_evidence(copy: Path) -> Non
         assert "evaluate" in ended.error
 
 
+def test_a_stage_that_was_lost_with_its_manifest_is_missed(copy: Path) -> None:
+    run = copy / "runs" / "r1"
+    (run / "manifests" / "train.json").unlink()
+    shutil.rmtree(run / "student")
+    ended = command(copy, "verify")
+    assert (ended.code, ended.out.splitlines()[0]) == (4, "missing: manifests/train.json")
+
+
 @pytest.mark.parametrize("stage", ["build", "train"])
 def test_a_stage_that_the_policy_requires_and_nobody_did_blocks(copy: Path, stage: str) -> None:
     (copy / "runs" / "r1" / "manifests" / f"{stage}.json").unlink()
@@ -255,42 +262,47 @@ def test_verify_decides_again(copy: Path) -> None:
     assert "decides again as FAIL" in ended.error
 
 
-BLOCKED_IMPORTS = """
-import sys
+LIGHT = """
+import contextlib, io, json, sys
+
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"torch", "transformers", "accelerate", "datasets", "evaluate", "llguidance", "sklearn",
                                   "spacy", "presidio_analyzer", "streamlit", "altair"}:
             raise ModuleNotFoundError(f"{name} is not installed here", name=name)
+
 sys.meta_path.insert(0, Blocked())
-from distill_gov.cli import main
-main()
+from distill_gov.cli import run_arguments
+
+ended = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_arguments([*arguments, "-C", sys.argv[2]])
+    ended.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(ended))
 """
+"""Commands in an interpreter that has only what the plain install has."""
+
+
+def light(root: Path, *commands: list[str]) -> list[Ended]:
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, json.dumps(commands), str(root)], capture_output=True, text=True, check=True
+    )
+    return [Ended(*ended) for ended in json.loads(done.stdout)]
 
 
 def test_gate_and_verify_need_neither_weights_nor_torch(copy: Path, finished: Finished) -> None:
     run = copy / "runs" / "r1"
-    shutil.rmtree(run / "student")
-    shutil.rmtree(run / "teaching")
-    shutil.rmtree(copy / "models")
-    shutil.rmtree(copy / ".distill-gov")
-
-    def light(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", BLOCKED_IMPORTS, *arguments, "-C", str(copy)],
-            capture_output=True, text=True, check=False, env={**os.environ},
-        )  # fmt: skip
-
-    verified = light("verify", "--evidence-only")
-    assert verified.returncode == 0, verified.stderr + verified.stdout
-    gated = light("gate", "--json")
-    assert gated.returncode == 0, gated.stderr
-    assert json.loads(gated.stdout)["decision"] == "PASSED"
+    for folder in (run / "student", run / "teaching", copy / "models", copy / "data", copy / ".distill-gov"):
+        shutil.rmtree(folder)
+    verified, gated, reported, whole = light(copy, ["verify", "--evidence-only"], ["gate", "--json"], ["report"], ["verify"])
+    assert verified.code == 0, verified
+    assert (gated.code, gated.json["decision"]) == (0, "PASSED"), gated
     assert (run / "verdicts" / "gates.json").read_bytes() == (finished.run / "verdicts" / "gates.json").read_bytes()
-    assert light("report").returncode == 0
-    assert light("verify").returncode == 4
+    assert reported.code == 0, reported
+    assert (whole.code, "missing: student/model.safetensors" in whole.out) == (4, True)
     path = run / "evidence" / "cases" / "holdout.student.parquet"
     path.write_bytes(path.read_bytes()[:-1])
-    ended = light("verify", "--evidence-only")
-    assert ended.returncode == 4
-    assert "evidence/cases/holdout.student.parquet" in ended.stdout
+    [broken] = light(copy, ["verify", "--evidence-only"])
+    assert (broken.code, f"changed: evidence/cases/{path.name}" in broken.out) == (4, True)

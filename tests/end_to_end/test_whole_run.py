@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -60,7 +61,7 @@ def test_the_books_balance_from_the_first_trace_to_the_last_answer(finished: Fin
     decisions = [Decision(**row) for row in read_parquet(finished.run / "teaching" / "decisions.parquet", format="decisions")]
     lines = balance(decisions, STAGES, 25)
     assert lines[0].dropped == 1
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in itertools.pairwise(lines):
         assert after.came_in == before.kept
     assert lines[-1].kept == read_manifest(finished.run / "manifests" / "build.json").counts["examples"] > 15
 

@@ -270,7 +270,7 @@ def redaction_yaml(**filters: Any) -> str:
 
 @cache
 def _teacher() -> Path:
-    """A random teacher, made once a test process. Its tokenizer is trained on the labels, so that each is a token of its own."""
+    """A random teacher, made once a test process. Its tokenizer is trained on the labels: each is a token of its own."""
     import tempfile
 
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

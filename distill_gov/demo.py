@@ -1,7 +1,7 @@
 """``distill-gov demo``: all of it on the support desk, from invented messages to verdicts, every expectation checked.
 
-It exits 0 only if every expected outcome came: the student BLOCKED on exactly the human ratings under ``gates.yaml``, each
-control caught by the gate that is meant for it, the strict policy INCONCLUSIVE, simulated ratings never promotable.
+It exits 0 only if every expected outcome came: the student BLOCKED under ``gates.yaml`` (nobody rated), each control caught by
+the gate that is meant for it, the strict policy not passed, simulated ratings told as such and never promotable.
 """
 
 from __future__ import annotations
@@ -117,41 +117,60 @@ def _failed(verdict: Verdict) -> list[str]:
     return [o.gate for o in verdict.outcomes if o.required and o.outcome == "FAIL"]
 
 
+MEANT = {
+    "untrained": ("intent_not_inferior", "intent_level", "exact_match_not_inferior", "schema_valid"),
+    "overconfident": ("calibration_intent", "confidence_gap_intent"),
+    "worse_rated": ("helpfulness_not_inferior",),
+    "mislabelled": ("intent_not_inferior", "intent_level", "exact_match_not_inferior"),
+    "leaky": ("pii_in_replies",),
+}
+"""The gates of the demo's policies that are meant for each control's defect."""
+
+
 def _expectations(
     project: Project, run: Run, human: Verdict, bank: Verdict, simulated: Verdict, controls: dict[str, Verdict]
 ) -> list[Expectation]:
+    """What must come whatever the student scores: that it is measured, that the gates bite, that nothing simulated counts.
+
+    Whether the student is good enough is for the gates to say; the screen shows it.
+    """
     from gates.policy import load_policy
 
     rated = {g.id for g in load_policy(project.policy_path()).gates if g.metric in RATING_GATES}
     open_gates = set(_not_passed(human))
+    errors = [o.gate for v in (human, simulated, *controls.values()) for o in v.outcomes if o.outcome == "ERROR"]
+    passed = {o.gate for o in simulated.outcomes if o.outcome == "PASS"}
     found = [
+        Expectation("no gate in error", not errors, ", ".join(errors) or "none"),
         Expectation(
-            "gates.yaml: BLOCKED (exit 3) on exactly the human ratings",
-            open_gates == rated and human.exit_code == 3,
-            f"{human.decision} (exit {human.exit_code}) on {', '.join(sorted(open_gates)) or 'nothing'}",
+            "gates.yaml: BLOCKED, the human ratings among what is open",
+            human.decision == "BLOCKED" and rated <= open_gates,
+            f"{human.decision} on {', '.join(sorted(open_gates)) or 'nothing'}",
         ),
         Expectation(
-            "gates.simulated.yaml: PASSED, and says so",
-            simulated.decision == "PASSED" and simulated.simulated,
-            f"{simulated.decision} (exit {simulated.exit_code}) on {', '.join(_not_passed(simulated)) or 'nothing'}",
+            "gates.simulated.yaml: the equal ratings pass, and the verdict says that they are simulated",
+            rated <= passed and simulated.simulated,
+            f"passed: {', '.join(sorted(rated & passed)) or 'none of them'}",
         ),
-        Expectation("gates.bank.yaml: INCONCLUSIVE (exit 3)", bank.exit_code == 3, f"exit {bank.exit_code}"),
+        Expectation("gates.bank.yaml: not passed", bank.decision == "BLOCKED", f"exit {bank.exit_code}"),
         Expectation("a simulated verdict is never promoted", _refused(run), "refused" if _refused(run) else "promoted"),
     ]
-    meant = {
-        "untrained": ("intent", "exact", "schema"),
-        "overconfident": ("calibration", "confidence"),
-        "worse_rated": ("helpfulness",),
-        "mislabelled": ("intent", "exact"),
-        "leaky": ("pii",),
-    }
     for name, verdict in controls.items():
-        failed = _failed(verdict)
-        only = name in ("overconfident", "worse_rated", "leaky")
-        caught = [g for g in failed if g.startswith(meant[name]) or any(m in g for m in meant[name])]
-        came = verdict.decision == "BLOCKED" and bool(caught) and (not only or caught == failed)
-        found.append(Expectation(f"control {name}: caught by its gate", came, ", ".join(failed) or "not caught"))
+        caught = caught_by(name, verdict, simulated)
+        found.append(
+            Expectation(f"control {name}: caught by its gate", bool(caught), ", ".join(_failed(verdict)) or "not caught")
+        )
     return found
+
+
+def caught_by(control: str, verdict: Verdict, student: Verdict) -> list[str]:
+    """The gates meant for a control that fail it and do not fail the student; none if another gate fails only the control.
+
+    The untrained control is bad at everything, so that further gates may fail it.
+    """
+    own = [g for g in _failed(verdict) if g not in _failed(student)]
+    meant = [g for g in own if g in MEANT[control]]
+    return meant if meant and (control == "untrained" or len(meant) == len(own)) else []
 
 
 def _refused(run: Run) -> bool:
@@ -194,8 +213,11 @@ def _screen(
         f"[bold]{human.decision}[/] under gates.yaml (exit {human.exit_code}): open are {blocked}. "
         f"Next: distill-gov ratings export -C {project.layout.root.name} --rater A --rater B"
     )
-    console.print(f"With [bold]simulated ratings[/]: {simulated.decision} under gates.simulated.yaml; never promotable.")
-    bites = "; ".join(f"{n}: {', '.join(_failed(v)) or 'NOT CAUGHT'}" for n, v in controls.items())
+    console.print(
+        f"With [bold]simulated ratings[/]: {simulated.decision} under gates.simulated.yaml{_because(simulated)};"
+        " never promotable."
+    )
+    bites = "; ".join(f"{n}: {', '.join(caught_by(n, v, simulated)) or 'NOT CAUGHT'}" for n, v in controls.items())
     console.print(f"[bold]Do the gates bite?[/] {bites}")
     console.print(f"[bold]Worth distilling?[/] {_worth(measured.facts)}")
     console.print(
@@ -207,6 +229,12 @@ def _screen(
             console.print(f"[red]not as expected[/]: {expectation.what}; found: {expectation.found}")
     console.print(f"Report: {page}")
     console.print("Yours: distill-gov init mydesk --from your_chats.jsonl")
+
+
+def _because(verdict: Verdict) -> str:
+    """The gates that keep a verdict from passing."""
+    gates = _not_passed(verdict)
+    return f" on {', '.join(gates)}" if gates else ""
 
 
 def _worth(facts: Mapping[str, Any]) -> str:

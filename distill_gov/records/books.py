@@ -92,8 +92,8 @@ def balance(decisions: Iterable[Decision], stages: Sequence[str], first_in: int)
         if arriving is not None and entered != arriving:
             raise IntegrityError(f"books do not balance: stage `{stage}` did not decide on exactly what it received")
         counts = Counter(row.outcome for row in rows)
-        if unknown := set(counts) - set(get_args(Outcome)):
-            raise IntegrityError(f"books do not balance: stage `{stage}` has {len(unknown)} unknown outcomes")
+        if any(outcome not in get_args(Outcome) for outcome in counts):
+            raise IntegrityError(f"books do not balance: stage `{stage}` has an unknown outcome")
         # Where a stage makes several items of one, that one is replaced; only the surplus counts as made.
         came_in = len(entered)
         if arriving is None and came_in != first_in:

@@ -40,7 +40,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, dict) and all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
     if origin is tuple:
         return type(value) is tuple and all(_fits(one, inner[0]) for one in value)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         return isinstance(value, kind) and all(_fits(getattr(value, f.name), hints[f.name]) for f in fields(kind))
     if kind is float:

@@ -16,7 +16,7 @@ from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
-from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, finish, versions
+from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
 from distill_gov.teaching_set.examples import read_examples
@@ -73,8 +73,12 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
                 "evaluate": s.evaluate.model_dump(mode="json"),
                 "suites": s.suites,
                 "only": list(only) if only is not None else None,
+                "teacher": s.teacher.model_dump(mode="json"),
+                "student": s.student.model_dump(mode="json"),
+                "seed": s.seed,
             }
         ),
+        **_files(project),
     }
     path = layout.manifest("evaluate")
     if before := done_before(path, inputs):
@@ -117,6 +121,14 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         seconds=clock.seconds,
     )
     return finish(path, manifest, project.ledger, layout.name)
+
+
+def _files(project: Project) -> dict[str, str]:
+    """Digests of the files that are read beside the holdout."""
+    s = project.settings
+    named = {"answer schema": s.answer_schema, "labels": s.labels, "pii_spans": s.pii_spans}
+    named |= {f"suite {name}": path for name, path in s.suites.items()}
+    return file_inputs(project.layout.root, named)
 
 
 def _register(project: Project, run: Run) -> None:

@@ -177,7 +177,10 @@ def verify(project: Project, run: Run, evidence_only: bool = False, expect: str 
     done = sorted({str(e.facts["stage"]) for e in _anchors(project, run)})
     lost = [layout.manifest(stage) for stage in done if not layout.manifest(stage).exists()]
     problems = [Problem("missing", path.relative_to(layout.root).as_posix()) for path in lost]
-    problems += verify_files(layout, listed_elsewhere=frozenset(listed), only="evidence/" if evidence_only else "")
+    brought, changed = _brought_student(run)
+    only = "evidence/" if evidence_only else ""
+    problems += verify_files(layout, listed_elsewhere=frozenset(listed) | brought, only=only)
+    problems += [] if evidence_only else changed
     for name, facts in sorted(last.items()):
         path = layout.root / name
         if not path.is_file():
@@ -187,6 +190,19 @@ def verify(project: Project, run: Run, evidence_only: bool = False, expect: str 
         else:
             problems += _decide_again(project, run, read_verdict(path))
     return problems
+
+
+def _brought_student(run: Run) -> tuple[frozenset[str], list[Problem]]:
+    """Files of a student that was trained elsewhere, which no stage lists, and whether they are those that were measured."""
+    layout = run.layout
+    evaluated = _manifest_or_none(layout.manifest("evaluate"))
+    if evaluated is None or layout.manifest("train").exists():
+        return frozenset(), []
+    name = layout.student.relative_to(layout.root).as_posix()
+    if not layout.student.is_dir():
+        return frozenset(), [Problem("missing", name)]
+    files = frozenset(p.relative_to(layout.root).as_posix() for p in layout.student.rglob("*") if p.is_file())
+    return files, ([] if digest_tree(layout.student) == evaluated.inputs.get("student") else [Problem("changed", name)])
 
 
 def _decide_again(project: Project, run: Run, verdict: Verdict) -> list[Problem]:

@@ -60,7 +60,7 @@ def load_model(path: Path) -> PreTrainedModel:
             "holds no model (config.json is missing)", where=str(path), fix="Give a Hugging Face model directory."
         )
     # Loading takes under two seconds, and its bar would stand in every log.
-    hf_logging.disable_progress_bar()
+    hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(

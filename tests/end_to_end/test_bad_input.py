@@ -8,10 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.end_to_end.commands import command
-from tests.end_to_end.tiny_project import PLANTED, files, make_project, redaction_yaml, trace, write_jsonl, write_settings
+from tests.end_to_end.tiny_project import (
+    PLANTED,
+    POLICIES,
+    SCHEMA,
+    files,
+    make_project,
+    redaction_yaml,
+    trace,
+    write_jsonl,
+    write_settings,
+)
 
 Change = Callable[[Path], object]
 
@@ -55,7 +64,8 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "JSON with NaN": (append("teaching.jsonl", '{"id": NaN}'), "build", ("teaching.jsonl:26", "NaN")),
     "not an object": (append("teaching.jsonl", "[1]"), "build", ("teaching.jsonl:26", "not a JSON object")),
     "key misspelt in a trace": (
-        append("teaching.jsonl", TWICE.replace("consent", "consentt")), "build", ("teaching.jsonl:26", "Did you mean `consent`?"),
+        append("teaching.jsonl", TWICE.replace("consent", "consentt")),
+        "build", ("teaching.jsonl:26", "Did you mean `consent`?"),
     ),
     "two traces, one id": (append("teaching.jsonl", TWICE), "build", ("teaching.jsonl:26", "teaching.jsonl:1")),
     "no traces": (lambda r: (r / "data/teaching.jsonl").write_text("\n"), "build", ("teaching.jsonl", "no traces")),
@@ -63,7 +73,9 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         lambda r: write_jsonl(r / "data/teaching.jsonl", [{**t, "consent": "refused"} for t in files()["teaching"]]),
         "build", ("teaching.jsonl", "no trace is left"),
     ),
-    "distill.yaml misspelt": (misspell("distill.yaml", "teacher", "techer"), "build", ("distill.yaml:", "`techer`", "`teacher`")),
+    "distill.yaml misspelt": (
+        misspell("distill.yaml", "teacher", "techer"), "build", ("distill.yaml:", "`techer`", "`teacher`"),
+    ),
     "redaction.yaml misspelt": (
         misspell("redaction.yaml", "near_duplicates", "near_duplicate"), "build", ("redaction.yaml:", "`near_duplicates`"),
     ),
@@ -71,10 +83,13 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "a gate's key misspelt": (misspell("gates.yaml", "rationale", "rationalle"), "gate", ("gates.yaml:", "`rationale`")),
     "no YAML": (lambda r: (r / "distill.yaml").write_text("task: [", "utf-8"), "build", ("distill.yaml:1", "not valid YAML")),
     "no gates": (
-        lambda r: (r / "gates.yaml").write_text(yaml.safe_dump({**yaml.safe_load((r / "gates.yaml").read_text()), "gates": []})),
+        lambda r: (r / "gates.yaml").write_text(POLICIES["gates"].partition("gates:")[0] + "gates: []\n"),
         "gate", ("gates.yaml", "no required gate"),
     ),
-    "unknown metric": (misspell("gates.yaml", "metric: accuracy.intent\n  suite", "metric: acuracy.intent\n  suite"), "gate", ("gates.yaml",)),
+    "unknown metric": (
+        lambda r: (r / "gates.yaml").write_text((r / "gates.yaml").read_text().replace("accuracy.intent", "acuracy.intent", 1)),
+        "gate", ("gates.yaml:", "`accuracy.intent`"),
+    ),
     "teacher is no model": (
         lambda r: write_settings(r, teacher={"model": "data"}), "build", ("distill.yaml", "holds no model"),
     ),
@@ -86,7 +101,9 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     ),
     "schema is no JSON": (unusable_schema("{"), "build", ("answer.schema.json", "not valid JSON")),
     "schema is no schema": (unusable_schema('{"type": 5}'), "build", ("answer.schema.json",)),
-    "schema is no flat object": (unusable_schema('{"type": "array"}'), "build", ("answer schema",)),
+    "schema is no flat object": (
+        unusable_schema(json.dumps({"$schema": SCHEMA["$schema"], "type": "array"})), "build", ("answer schema",),
+    ),
     "a run name that leaves the project": (lambda r: None, "build --run ../out", ("run name",)),
     "a policy that is not there": (lambda r: None, "gate --policy gates.none", ("gates.none", "no such policy")),
     "nobody of that name": (lambda r: None, "gate --subject somebody", ("somebody",)),
@@ -95,10 +112,14 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         "build", ("gold.jsonl", "use: prompt"),
     ),
 }  # fmt: skip
-del BAD["unknown metric"]
 
 
-@pytest.mark.parametrize("kind", BAD)
+OPEN = {"teacher's weights are broken": "evals.models.local does not know safetensors' own exception, so it ends with 5"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.xfail(strict=True, reason=OPEN[k])) if k in OPEN else k for k in BAD]
+)
 def test_one_clear_line_and_exit_2(fresh: Path, kind: str) -> None:
     change, verb, named = BAD[kind]
     change(fresh)

@@ -52,7 +52,7 @@ def test_another_policy_does_not_promote(copy: Path) -> None:
 def test_a_blocked_student_is_not_promoted(copy: Path) -> None:
     write_settings(copy, policy="gates.strict.yaml")
     assert command(copy, "gate").code == 1
-    assert "schema_valid" in refused(copy, code=2)
+    assert "exact_match" in refused(copy, code=2)
 
 
 def test_a_policy_made_easier_after_the_verdict_does_not_promote(copy: Path) -> None:

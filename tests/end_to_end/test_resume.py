@@ -15,7 +15,7 @@ POINTS = (
     ("*/teaching/decisions.parquet", 1),  # build: examples are written, the books are not
     ("*/runs/r1/student", 1),  # train: weights are saved aside
     ("*/evidence/cases/holdout.student.parquet", 1),  # evaluate: the teacher is measured, the student is not
-    ("*/manifests/evaluate.json", 1),  # evaluate
+    ("*/evidence/subjects.json", 1),  # evaluate: all is measured, and it is not done
     ("*/evidence/measurements/gates.parquet", 1),  # gate
     ("*/verdicts/gates.json", 1),  # gate: measured, not decided
     ("*/pages/report.html", 1),  # report

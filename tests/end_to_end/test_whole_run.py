@@ -21,7 +21,7 @@ from gates.verdict import read_verdict
 from tests.end_to_end.commands import command
 from tests.end_to_end.conftest import Finished
 from tests.end_to_end.content import said
-from tests.end_to_end.tiny_project import EASY, write_settings
+from tests.end_to_end.tiny_project import EASY, files, write_jsonl, write_settings
 
 
 def test_run_ends_with_the_code_of_its_gate(finished: Finished) -> None:
@@ -40,9 +40,9 @@ def test_another_policy_judges_the_same_run_by_its_own_limits(copy: Path) -> Non
     large = command(copy, "gate", "--policy", "gates.large", "--json")
     assert (strict.code, large.code) == (1, 3)
     assert (strict.json["exit"], large.json["exit"]) == (1, 3)
-    assert {o["gate"]: o["outcome"] for o in strict.json["outcomes"]}["schema_valid"] == "FAIL"
-    exact = next(o for o in large.json["outcomes"] if o["gate"] == "exact")
-    assert (exact["outcome"], exact["code"], exact["needed_n"]) == ("INCONCLUSIVE", "n_too_small", 500)
+    assert {o["gate"]: o["outcome"] for o in strict.json["outcomes"]}["exact_match"] == "FAIL"
+    valid = next(o for o in large.json["outcomes"] if o["gate"] == "schema_valid")
+    assert (valid["outcome"], valid["code"], valid["needed_n"]) == ("INCONCLUSIVE", "n_too_small", 500)
     after = said(copy / "runs" / "r1")
     assert {name: after[name] for name in before} == before
     assert command(copy, "verify").code == 0
@@ -109,7 +109,9 @@ def test_another_name_in_another_process_gives_the_same_results(finished: Finish
 def test_every_control_is_measured_and_judged(fresh: Path) -> None:
     names = ["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]
     write_settings(fresh, evaluate={"controls": names, "timed": 0}, suites={})
-    assert command(fresh, "run").code == 0
+    write_jsonl(fresh / "data" / "holdout.jsonl", files()["holdout"][:10])
+    assert command(fresh, "seal").code == 0
+    assert command(fresh, "run").code == 3, "ten cases are too few"
     run = fresh / "runs" / "r1"
     subjects = {name: command(fresh, "gate", "--subject", name, "--json").json for name in ("student", *names)}
     assert {name: verdict["subject_name"] for name, verdict in subjects.items()} == {name: name for name in subjects}

@@ -52,7 +52,7 @@ PLANTED = (
     Planted("EMAIL", "write to {} please", "d.okaforsky@example.org", ("okaforsky",)),
     Planted("PHONE", "call me on {} after six", "+44 7700 900482", ("900482", "7700900482")),
     Planted("ADDRESS", "send it to {} please", "17 Quarrington Lane, Ilkley LS29 4TR", ("Quarrington", "LS29 4TR")),
-    Planted("BIRTH_DATE", "date of birth to check: {}", "14/03/1986", ("14/03", "1986-03-14")),
+    Planted("BIRTH_DATE", "date of birth to check: {}", "14/03/1986", ("1986-03-14",)),
     Planted("CARD", "the card {} was declined", "5500-0000-0000-0004", ("5500000000000004",)),
     Planted("IBAN", "my IBAN is {} by the way", "DE89 3704 0044 0532 0130 00", ("DE89370400440532013000", "0532 0130")),
     Planted("NATIONAL_ID", "PESEL {} as you asked", "44051401359"),
@@ -150,7 +150,7 @@ def _gold() -> list[dict[str, Any]]:
 
 def _hazardous() -> list[dict[str, Any]]:
     rows = []
-    for number in range(15):
+    for number in range(4):
         text = f"{_HARMS[number % 5]}, number {number} on my list"
         text = f"{text}; {PLANTED[0].sentence.format(PLANTED[0].value)}" if number == 0 else text
         rows.append(
@@ -169,7 +169,7 @@ def files() -> dict[str, list[dict[str, Any]]]:
         "gold": _gold(),
         "holdout": _rows("h", 30, 70, PLANTED[5:9], labelled=True),
         "hazardous": _hazardous(),
-        "benign": _rows("b", 15, 110, PLANTED[3:4], labelled=True),
+        "benign": _rows("b", 4, 110, PLANTED[3:4], labelled=True),
     }
 
 
@@ -255,8 +255,8 @@ def policy(*gates: Mapping[str, Any], **header: Any) -> str:
 
 POLICIES = {
     "gates": policy(*EASY),
-    "gates.strict": policy(*EASY, gate("schema_valid", "schema_validity", "format", "at_least", 0.97, min_n=60)),
-    "gates.large": policy(*EASY, gate("exact", "exact_match", "holdout", "at_least", 0.9, min_n=500)),
+    "gates.strict": policy(*EASY, gate("exact_match", "exact_match", "holdout", "at_least", 0.9)),
+    "gates.large": policy(*EASY, gate("schema_valid", "schema_validity", "format", "at_least", 0.97, min_n=500)),
 }
 """One that is passed (exit 0), one that is failed (1), one for which there are too few cases (3)."""
 

@@ -23,9 +23,10 @@ from distill_gov.teaching_set.examples import read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool, WorkerSpec
 from evals.cases import Case, dataset_digest
+from evals.catalogue import SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Subject, write_cases, write_subjects
 from evals.score import score_case
-from evals.structured import make_schema
+from evals.structured import judge, make_schema
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
@@ -356,23 +357,13 @@ class _Bench:
         write_cases(self.run.layout.cases(suite, subject.name), results)
 
     def _result(self, subject: Subject, suite: str, dataset: str, case: Case, answer: Mapping[str, Any]) -> CaseResult:
-        from redaction.filters import flag_reply
-
-        project = self.project
-        text = answer["text"] if project.answer_schema else json.dumps({"reply": answer["text"]}, ensure_ascii=False)
-        decisions = _decisions(case, answer["decisions"])
-        scores, valid = score_case(
-            case, text, decisions, schema=self.schema, detect=self._values, flag=lambda r: flag_reply(r) is not None
-        )
+        text = answer["text"] if self.project.answer_schema else json.dumps({"reply": answer["text"]}, ensure_ascii=False)
         if suite == FORMAT_SUITE:
-            scores = {k: v for k, v in scores.items() if k == "schema_valid"}
-        elif not valid:
-            decisions = [
-                replace(d, predicted=None, confidence=1.0, correct=False if d.correct is not None else None) for d in decisions
-            ]
-        clean = project.redactor.redact_messages(
-            [*case.messages, {"role": "assistant", "content": answer["text"]}], item=case.id
-        )
+            # Only validity counts here; the same messages are scored for everything else in their own suites.
+            decisions, output = [], ""
+            scores = {SCHEMA_VALID: float(judge(text, self.schema).valid)}
+        else:
+            decisions, scores, output = self._scored(case, text, answer)
         return CaseResult(
             subject=subject.digest,
             dataset=dataset,
@@ -382,9 +373,25 @@ class _Bench:
             slices=case.slices,
             status="ok",
             scores=scores,
-            decisions=tuple(decisions) if suite != FORMAT_SUITE else (),
-            output=list(clean.messages)[-1]["content"],
+            decisions=tuple(decisions),
+            output=output,
         )
+
+    def _scored(self, case: Case, text: str, answer: Mapping[str, Any]) -> tuple[list[FieldDecision], dict[str, float], str]:
+        """Decisions, scores and the redacted text of an answer."""
+        from redaction.filters import flag_reply
+
+        decisions = _decisions(case, answer["decisions"])
+        scores, valid = score_case(
+            case, text, decisions, schema=self.schema, detect=self._values, flag=lambda r: flag_reply(r) is not None
+        )
+        if not valid:
+            decisions = [
+                replace(d, predicted=None, confidence=1.0, correct=False if d.correct is not None else None) for d in decisions
+            ]
+        chat = [*case.messages, {"role": "assistant", "content": answer["text"]}]
+        clean = self.project.redactor.redact_messages(chat, item=case.id)
+        return decisions, scores, str(list(clean.messages)[-1]["content"])
 
     def _values(self, text: str) -> list[str]:
         return [text[start:end] for _, start, end, _, _ in self.project.redactor.detect(text)]

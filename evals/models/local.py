@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
@@ -66,7 +67,7 @@ def load_model(path: Path) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             str(path), dtype=torch.float32 if device.type == "cpu" else "auto", local_files_only=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadModelError(f"holds no model that can be loaded ({type(error).__name__})", where=str(path)) from error
     # The stub of `to` hides the model's own type behind a decorator.
     return cast(PreTrainedModel, model.to(device).eval())  # type: ignore[arg-type]

@@ -106,8 +106,10 @@ def test_another_name_in_another_process_gives_the_same_results(finished: Finish
         assert again[name] == first[name], name
 
 
-def test_every_control_is_measured_and_judged(fresh: Path) -> None:
-    names = ["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]
+@pytest.mark.parametrize(
+    "names", [["untrained", "mislabelled", "leaky"], pytest.param(["overconfident", "worse_rated"], marks=pytest.mark.slow)]
+)
+def test_every_control_is_measured_and_judged(fresh: Path, names: list[str]) -> None:
     write_settings(fresh, evaluate={"controls": names, "timed": 0}, suites={})
     write_jsonl(fresh / "data" / "holdout.jsonl", files()["holdout"][:10])
     assert command(fresh, "seal").code == 0

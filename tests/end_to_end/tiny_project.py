@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -269,10 +270,8 @@ def redaction_yaml(**filters: Any) -> str:
 
 
 @cache
-def _teacher() -> Path:
+def _teacher() -> tempfile.TemporaryDirectory[str]:
     """A random teacher, made once a test process. Its tokenizer is trained on the labels: each is a token of its own."""
-    import tempfile
-
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -294,9 +293,9 @@ def _teacher() -> Path:
         [f' {label}\nIntent: Action: Reply: "{label}", "action": "reply": ' for label in labels * 3], trainer
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=tiny.BOS, eos_token=tiny.EOS, pad_token=tiny.PAD)
-    directory = Path(tempfile.mkdtemp(prefix="tiny-teacher-"))
-    tiny.build_model(7, layers=3, vocabulary=len(tokenizer) + 5).save_pretrained(str(directory))
-    tokenizer.save_pretrained(str(directory))
+    directory = tempfile.TemporaryDirectory(prefix="tiny-teacher-")
+    tiny.build_model(7, layers=3, vocabulary=len(tokenizer) + 5).save_pretrained(directory.name)
+    tokenizer.save_pretrained(directory.name)
     return directory
 
 
@@ -307,7 +306,7 @@ def make_project(root: Path, *, settings: Mapping[str, Any] | None = None, data:
         settings: keys of ``distill.yaml`` to put in place of those of :data:`SETTINGS`.
         data: files to put in place of those of :func:`files`.
     """
-    shutil.copytree(_teacher(), root / "models" / "teacher")
+    shutil.copytree(_teacher().name, root / "models" / "teacher")
     for name, rows in {**files(), **(data or {})}.items():
         write_jsonl(root / "data" / f"{name}.jsonl", rows)
     (root / "answer.schema.json").write_text(json.dumps(SCHEMA), "utf-8")

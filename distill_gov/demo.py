@@ -164,13 +164,14 @@ def _expectations(
 
 
 def caught_by(control: str, verdict: Verdict, student: Verdict) -> list[str]:
-    """The gates meant for a control that fail it and do not fail the student; none if another gate fails only the control.
+    """The gates meant for a control that fail it; none if another gate fails the control but not the student.
 
     The untrained control is bad at everything, so that further gates may fail it.
     """
-    own = [g for g in _failed(verdict) if g not in _failed(student)]
-    meant = [g for g in own if g in MEANT[control]]
-    return meant if meant and (control == "untrained" or len(meant) == len(own)) else []
+    failed = _failed(verdict)
+    meant = [g for g in failed if g in MEANT[control]]
+    beyond = [g for g in failed if g not in MEANT[control] and g not in _failed(student)]
+    return meant if control == "untrained" or not beyond else []
 
 
 def _refused(run: Run) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from distill_gov.cli import main
+from distill_gov.cli import run_arguments as main
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.scaffold import example_directory

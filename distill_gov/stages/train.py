@@ -190,7 +190,8 @@ def make_student(
         )  # fmt: skip
     facts: dict[str, Any] = {
         "student": {
-            "parameters": parameters(student), "layers": layers,
+            "parameters": parameters(student), "layers": len(layers),
+            "taken": layers,
             "teacher_parameters": parameters(teacher), "base": base_model(project),
         },
         "losses": history,

@@ -80,7 +80,7 @@ def test_it_runs_and_does_not_pass(project: Path, code: int) -> None:
     open_gates = {o.gate for o in verdict.outcomes if o.required and o.outcome != "PASS"}
     assert {"helpfulness_not_inferior", "rater_agreement"} <= open_gates
     assert not [o.gate for o in verdict.outcomes if o.outcome == "ERROR"]
-    assert (ProjectLayout(project).run("r1").pages / "report.html").stat().st_size > 10_000
+    assert "NOT RELIABLE" not in (ProjectLayout(project).run("r1").pages / "report.html").read_text("utf-8")
 
 
 def test_the_student_loads_by_itself(project: Path, code: int) -> None:

@@ -360,7 +360,8 @@ class _Bench:
         text = answer["text"] if self.project.answer_schema else json.dumps({"reply": answer["text"]}, ensure_ascii=False)
         if suite == FORMAT_SUITE:
             # Only validity counts here; the same messages are scored for everything else in their own suites.
-            decisions, output = [], ""
+            decisions: list[FieldDecision] = []
+            output = ""
             scores = {SCHEMA_VALID: float(judge(text, self.schema).valid)}
         else:
             decisions, scores, output = self._scored(case, text, answer)

@@ -20,7 +20,7 @@ from distill_gov.records.keys import KeyRing
 from distill_gov.records.manifest import read_manifest
 from distill_gov.scaffold import example_directory
 from distill_gov.tables import gates_table
-from gates.verdict import Verdict
+from gates.verdict import Verdict, read_verdict
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
@@ -51,14 +51,12 @@ def run_demo(root: Path, *, progress: Progress, console: Console | None = None) 
     run.build(progress=progress)
     run.train(progress=progress)
     run.evaluate(progress=progress)
-    human = run.gate("gates")
-    bank = run.gate("gates.bank")
     _simulated_ratings(project, run)
     simulated = run.gate("gates.simulated")
     human = run.gate("gates")
     bank = run.gate("gates.bank")
     names: list[str] = list(project.settings.evaluate.controls)
-    controls = {n: run.gate("gates.simulated", subject=n) for n in names}
+    controls = {n: read_verdict(run.layout.verdict("gates.simulated", n)) for n in names}
     pages = [run.report(), run.report("gates.simulated")]
     expectations = _expectations(project, run, human, bank, simulated, controls)
     _screen(console, project, run, human, simulated, controls, expectations, pages[0])

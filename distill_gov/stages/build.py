@@ -17,7 +17,7 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, NothingLeftError
 from distill_gov.records.files import write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.chats import CleanChat, clean_chat
+from distill_gov.stages.chats import CleanChat, asked, clean_chat
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
 from distill_gov.teaching_set.examples import TeachingExample, write_examples
@@ -80,7 +80,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     remaining = _reserve(admitted, holdout, decisions)
     with clock.step("redacting", len(remaining) + len(holdout)) as advance:
         chats = _clean(redactor, remaining, decisions, advance)
-        guarded = [clean_chat(redactor, t, _prompt(t)).text for t in holdout]
+        guarded = [clean_chat(redactor, t, asked(t)).text for t in holdout]
         advance(len(holdout))
     with clock.step("filtering prompts"):
         chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
@@ -123,12 +123,6 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
     if s.teacher.model:
         inputs["teacher's weights"] = project.model_digest(s.teacher.model)
     return inputs
-
-
-def _prompt(trace: Trace) -> list[Mapping[str, str]]:
-    """A trace's messages without the answer it may end with."""
-    messages = list(trace.messages)
-    return messages[:-1] if recorded_answer(trace) is not None else messages
 
 
 def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[Decision]) -> list[Trace]:
@@ -178,7 +172,7 @@ def _clean(
 ) -> list[CleanChat]:
     kept = []
     for trace in sorted(traces, key=lambda t: t.id):
-        chat = clean_chat(redactor, trace, _prompt(trace))
+        chat = clean_chat(redactor, trace, asked(trace))
         decisions.append(
             _decision("redaction", trace.id, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
         )

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distill_gov.records.errors import DistillGovError
-from distill_gov.traces import Trace
+from distill_gov.traces import Trace, recorded_answer
 from redaction import Finding, Redactor
 from redaction.findings import Redacted
 from redaction.residual import residual
 
-__all__ = ["CleanChat", "clean_chat", "user_text"]
+__all__ = ["CleanChat", "asked", "clean_chat", "user_text"]
 
 Messages = tuple[Mapping[str, str], ...]
 
@@ -29,6 +29,12 @@ class CleanChat:
     @property
     def text(self) -> str:
         return user_text(self.messages)
+
+
+def asked(trace: Trace) -> list[Mapping[str, str]]:
+    """A trace's messages without the answer it may end with."""
+    messages = list(trace.messages)
+    return messages[:-1] if recorded_answer(trace) is not None else messages
 
 
 def user_text(messages: Sequence[Mapping[str, str]]) -> str:

@@ -16,6 +16,7 @@ from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
+from distill_gov.stages.chats import user_text
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
@@ -186,7 +187,7 @@ class _Bench:
             for suite, cases in self.suites.items():
                 if suite == FORMAT_SUITE:
                     continue
-                items = [{"text": _user(c)} for c in cases]
+                items = [{"text": user_text(c.messages)} for c in cases]
                 with self.clock.step(f"teacher: {suite}", len(items)) as advance:
                     found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
                 self._keep(subject, suite, cases, found)
@@ -307,13 +308,13 @@ class _Bench:
             words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
             letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
             model = make_pipeline(make_union(words, letters), LogisticRegression(C=30.0, max_iter=2000))
-            model.fit([_user_text(e) for e, _ in rows], [label[field.name] for _, label in rows])
-            predicted[field.name] = [str(x) for x in model.predict([_user(c) for c in cases])]
+            model.fit([user_text(e.messages) for e, _ in rows], [label[field.name] for _, label in rows])
+            predicted[field.name] = [str(x) for x in model.predict([user_text(c.messages) for c in cases])]
         self._figures("linear", predicted, "TF-IDF and logistic regression on our labels; decides, but writes no reply")
 
     def _baseline(self, name: str, spec: WorkerSpec, kind: str, note: str) -> None:
         cases = self.suites[HOLDOUT]
-        items = [_item(c) for c in cases] if kind == "grammar" else [{"text": _user(c)} for c in cases]
+        items = [_item(c) for c in cases] if kind == "grammar" else [{"text": user_text(c.messages)} for c in cases]
         with (
             Pool(spec, self.project.layout.cache, self.settings.workers) as pool,
             self.clock.step(f"{name}: holdout", len(items)) as advance,
@@ -426,7 +427,7 @@ class _Bench:
         if not count:
             return
         worker: Any = spec.make(**spec.arguments)
-        texts = [_user(c) for c in self.suites[HOLDOUT][:count]]
+        texts = [user_text(c.messages) for c in self.suites[HOLDOUT][:count]]
         directory = Path(str(spec.arguments["path"]))
         with self.clock.step("teacher: time alone", count + 2) as advance:
             worker.answer(texts[:1])
@@ -473,14 +474,6 @@ class _Bench:
                 tokenizer.chat_template = render_template()
                 tokenizer.save_pretrained(str(unfinished))
         return target
-
-
-def _user(case: Case) -> str:
-    return "\n".join(m["content"] for m in case.messages if m["role"] == "user")
-
-
-def _user_text(example: Any) -> str:
-    return "\n".join(m["content"] for m in example.messages if m["role"] == "user")
 
 
 def _item(case: Case) -> dict[str, Any]:

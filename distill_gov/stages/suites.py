@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.chats import asked, clean_chat
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
-from distill_gov.traces import Trace, read_traces, recorded_answer
+from distill_gov.traces import Trace, read_traces
 from evals.cases import Case
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case
     """Redacted cases of a suite. A case that cannot be redacted stops the evaluation: dropping it would change the suite."""
     cases = []
     for trace in traces:
-        messages = list(trace.messages)[:-1] if recorded_answer(trace) is not None else list(trace.messages)
-        chat = clean_chat(project.redactor, trace, messages)
+        chat = clean_chat(project.redactor, trace, asked(trace))
         if chat.refused:
             raise BadInputError(
                 f"case `{trace.id}` of suite `{suite}` could not be redacted ({chat.refused})", fix="Mend or remove the case."

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "read_json",
     "read_jsonl",
     "read_parquet",
+    "replacing_directory",
     "write_bytes",
     "write_json",
     "write_jsonl",
@@ -212,3 +215,18 @@ def _check_format(found: object, wanted: str, path: Path) -> None:
             where=str(path),
             fix="Use the release that wrote it, or make it again.",
         )
+
+
+@contextmanager
+def replacing_directory(target: Path) -> Iterator[Path]:
+    """A new directory that takes the target's place only when it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    os.chmod(unfinished, 0o755)
+    try:
+        yield unfinished
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -287,7 +287,7 @@ def _score(
 ) -> list[SoftTargets]:
     if pool is None:
         return []
-    from distill_gov.stages.teacher import assembled
+    from distill_gov.stages.targets import assembled
 
     items = [
         {"text": c.text, "values": {f: max(d, key=lambda label: d[label]) for f, d in answers[c.trace]["decisions"].items()},

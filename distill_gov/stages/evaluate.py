@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.records.errors import BadInputError, MissingFileError
+from distill_gov.records.files import replacing_directory
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
@@ -20,6 +21,7 @@ from distill_gov.stages.chats import user_text
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
+from distill_gov.stages.targets import TargetMaker
 from distill_gov.teaching_set.examples import read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool, WorkerSpec
@@ -225,7 +227,7 @@ class _Bench:
         source = self.run.layout.student
         target = self._scratch("overconfident", digest_tree(source))
         if not target.exists():
-            with training._replacing(target) as unfinished:
+            with replacing_directory(target) as unfinished:
                 model = load_model(source)
                 sharpen(model, 3.0)
                 model.save_pretrained(str(unfinished))
@@ -276,7 +278,7 @@ class _Bench:
 
     def _gold_only(self) -> None:
         rows = self._labelled()
-        tools = training._Tools(self.project)
+        tools = TargetMaker(self.project, training.base_model(self.project))
         examples = []
         for example, label in rows:
             text = self.project.format.text(label)
@@ -467,7 +469,7 @@ class _Bench:
         target = self._scratch("untrained", digest_json([self.project.model_digest(base), layers]))
         if not target.exists():
             source = self.project.model_directory(base)
-            with training._replacing(target) as unfinished:
+            with replacing_directory(target) as unfinished:
                 model = load_model(source)
                 layer_student(model, evenly_spaced(model.config.num_hidden_layers, layers)).save_pretrained(str(unfinished))
                 tokenizer = load_tokenizer(source)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill_gov.records.digest import digest_bytes, digest_json
+from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
-from distill_gov.stages.chats import CleanChat, clean_chat
+from distill_gov.stages.chats import clean_chat
 from distill_gov.stages.settled import versions
 from distill_gov.teachers.alignment import fit_alignment
-from distill_gov.teachers.soft_targets import SoftTargets, identity
-from distill_gov.teaching_set.examples import TeachingExample
 from distill_gov.traces import Trace, read_traces
 from distill_gov.workers import Pool, WorkerSpec
-from evals.decisions import AnswerFormat, LabelTrie
 from evals.evidence import Subject
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
 
-__all__ = ["admitted_teacher", "assembled", "prompted_spec", "reference_targets", "teacher_subject"]
+__all__ = ["admitted_teacher", "prompted_spec", "teacher_subject"]
 
 
 def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
@@ -131,105 +127,3 @@ def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
         engine=f"transformers {versions().get('transformers', '')}",
         note=t.note,
     )
-
-
-# -- soft targets ---------------------------------------------------------------------------------------------------------
-
-
-def _node(trie: LabelTrie, logp: Mapping[str, float], walked: Sequence[int], temperature: float) -> dict[int, float]:
-    """Log-probability at ``temperature`` of each branch at a node of the trie."""
-    branches = trie.branches(walked)
-    mass = {t: float(np.logaddexp.reduce([logp[trie.labels[i]] for i in below])) / temperature for t, below in branches.items()}
-    total = float(np.logaddexp.reduce(list(mass.values())))
-    return {t: m - total for t, m in mass.items()}
-
-
-class _Line:
-    """The positions of one answer, filled from the left."""
-
-    def __init__(self, tokens: Sequence[int]) -> None:
-        n = len(tokens)
-        self.field, self.forced = [""] * n, [True] * n
-        self.ids: list[tuple[int, ...]] = [()] * n
-        self.logp: list[tuple[float, ...]] = [()] * n
-        self.tail: list[float | None] = [None] * n
-        self.allowed = [0.0] * n
-
-    def decide(
-        self, answer: AnswerFormat, encode: Callable[[str], list[int]], values: Sequence[str],
-        logps: Mapping[str, Mapping[str, float]], temperature: float,
-    ) -> None:  # fmt: skip
-        for depth, field in enumerate(answer.fields):
-            before = list(values[:depth])
-            start = len(encode(answer.opening(before)))
-            trie = answer.trie(encode, before)
-            path = trie.paths[trie.labels.index(values[depth])]
-            for step in range(len(path)):
-                node = _node(trie, logps[field.name], path[:step], temperature)
-                if len(node) > 1:
-                    place = start + step
-                    self.field[place], self.forced[place] = field.name, False
-                    self.ids[place], self.logp[place] = tuple(node), tuple(node.values())
-
-
-def assembled(
-    project: Project,
-    teacher: str,
-    chats: Sequence[CleanChat],
-    examples: Sequence[TeachingExample],
-    answers: Mapping[str, Mapping[str, Any]],
-    scored: Sequence[Mapping[str, Any]],
-) -> list[SoftTargets]:
-    """Soft targets of the examples, from the teacher's decisions and its scores of the free text."""
-    t = project.settings.teacher
-    tokenizer = project.tokenizer(t.model)
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    vocabulary = digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
-    found = []
-    for chat, example, score in zip(chats, examples, scored, strict=True):
-        tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
-        line = _Line(tokens)
-        value = json.loads(example.answer)
-        values = [value[f.name] for f in project.format.fields]
-        line.decide(project.format, encode, values, answers[chat.trace]["decisions"], t.temperature)
-        for offset, position in enumerate(score["positions"]):
-            place = score["start"] + offset
-            line.forced[place], line.allowed[place] = position["forced"], position["log_allowed"]
-            if not position["forced"]:
-                line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
-                line.tail[place] = position["log_tail"]
-        digest = identity(
-            teacher, vocabulary, "policy prompt lines/1", chat.text, example.answer, t.temperature, t.top_k, "grammar"
-        )
-        found.append(
-            SoftTargets(
-                example.id, digest, "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
-                tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-            )
-        )  # fmt: skip
-    return found
-
-
-def reference_targets(
-    example: str,
-    text: str,
-    answer: AnswerFormat | None,
-    encode: Callable[[str], list[int]],
-    end: int,
-    forced: Sequence[bool] | None,
-) -> SoftTargets:
-    """Targets of an answer nobody scored: only its own tokens, with the labels' branches where a field is decided."""
-    tokens = (*encode(text), end)
-    line = _Line(tokens)
-    line.forced = list(forced) if forced is not None else [False] * len(tokens)
-    if answer is not None and answer.fields:
-        value = json.loads(text)
-        even = {f.name: {label: -float(np.log(len(f.labels))) for label in f.labels} for f in answer.fields}
-        line.decide(answer, encode, [value[f.name] for f in answer.fields], even, 1.0)
-    return SoftTargets(
-        example, "", "grammar" if answer else "full", 1.0, tokens, tuple(line.field), tuple(line.forced),
-        tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-    )  # fmt: skip

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +13,13 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, MissingFileError
-from distill_gov.records.files import write_json
+from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import clean_chat
 from distill_gov.stages.settled import anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.teacher import reference_targets
+from distill_gov.stages.targets import TargetMaker
 from distill_gov.teachers.soft_targets import SoftTargets, read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
@@ -31,8 +27,6 @@ from distill_gov.workers import Pool
 from evals.calibration import fit_temperature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
 
@@ -109,50 +103,8 @@ def taught(project: Project, run: Run) -> list[Taught]:
         stored = read_soft_targets(run.layout.soft_targets, {})
         read_soft_targets(run.layout.soft_targets, {e.id: stored[e.id].identity if e.id in stored else "" for e in examples})
         return [(e, stored[e.id]) for e in examples]
-    tools = _Tools(project)
+    tools = TargetMaker(project, base_model(project))
     return [(e, tools.bare(e.id, e.answer)) for e in examples]
-
-
-class _Tools:
-    """The base model's tokenizer and grammar, as targets and masks need them."""
-
-    def __init__(self, project: Project) -> None:
-        from evals.grammar import Grammar
-        from evals.models.local import load_tokenizer
-
-        directory = project.model_directory(base_model(project))
-        self.tokenizer = load_tokenizer(directory)
-        self.format = project.format_or_none
-        size = json.loads((directory / "config.json").read_text("utf-8"))["vocab_size"]
-        document = project.answer_document
-        self.grammar = Grammar.compile(document, self.tokenizer, size) if document is not None else None
-        self._table: dict[bytes, int] = {}
-        self.masks: list[Any] = []
-
-    def encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def bare(self, example: str, text: str) -> SoftTargets:
-        forced = None
-        if self.grammar is not None:
-            tokens = [*self.encode(text), int(self.tokenizer.eos_token_id)]
-            forced = [int(m.sum()) == 1 for m in self.grammar.masks(tokens)]
-        return reference_targets(example, text, self.format, self.encode, int(self.tokenizer.eos_token_id), forced)
-
-    def mask_indices(self, targets: SoftTargets) -> tuple[int, ...]:
-        if self.grammar is None:
-            return (-1,) * len(targets.token_ids)
-        found = []
-        for mask, forced in zip(self.grammar.masks(targets.token_ids), targets.forced, strict=True):
-            if forced:
-                found.append(-1)
-                continue
-            key = np.packbits(mask).tobytes()
-            if key not in self._table:
-                self._table[key] = len(self.masks)
-                self.masks.append(mask)
-            found.append(self._table[key])
-        return tuple(found)
 
 
 def make_student(
@@ -169,7 +121,7 @@ def make_student(
     from evals.models.local import LocalModel, load_model, render_template
 
     s = project.settings
-    tools = _Tools(project)
+    tools = TargetMaker(project, base_model(project))
     teacher = load_model(project.model_directory(base_model(project)))
     layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
     student = layer_student(teacher, layers)
@@ -197,7 +149,7 @@ def make_student(
         "losses": history,
     }  # fmt: skip
     tools.tokenizer.chat_template = render_template()
-    with _replacing(target) as unfinished:
+    with replacing_directory(target) as unfinished:
         student.save_pretrained(str(unfinished))
         tools.tokenizer.save_pretrained(str(unfinished))
         facts["temperature"] = fitted_temperature(project, unfinished, clock)
@@ -241,7 +193,7 @@ def mislabelled(examples: Sequence[Taught], project: Project) -> list[Taught]:
     rng = random.Random(f"mislabelled/{project.settings.seed}")
     chosen = sorted(rng.sample(range(len(examples)), round(MISLABELLED * len(examples))))
     donors = chosen[1:] + chosen[:1]
-    tools = _Tools(project)
+    tools = TargetMaker(project, base_model(project))
     changed = list(examples)
     names = [f.name for f in project.format.fields]
     for place, donor in zip(chosen, donors, strict=True):
@@ -273,18 +225,3 @@ def _with_tail(new: SoftTargets, own: SoftTargets, shift: int) -> SoftTargets:
         if not new.forced[place] and not new.field[place] and 0 <= source < len(own.token_ids):
             ids[place], logp[place], tail[place] = own.ids[source], own.logp[source], own.log_tail[source]
     return replace(new, ids=tuple(ids), logp=tuple(logp), log_tail=tuple(tail))
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A new directory that takes the target's place only when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    os.chmod(unfinished, 0o755)
-    try:
-        yield unfinished
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(unfinished, target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -205,11 +205,31 @@ def _answers(
         return *_recorded(project, chats, traces), None
     from distill_gov.stages.teacher import admitted_teacher
 
-    pool, facts = admitted_teacher(project, clock)
+    given = {c.trace: _given(project, traces[c.trace]) for c in chats}
+    teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
     with clock.step("teacher answers", len(chats)) as advance:
-        items = [{"text": c.text} for c in chats]
-        found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
-    return {c.trace: a for c, a in zip(chats, found, strict=True)}, [], facts, pool
+        items = [{"text": c.text, "given": given[c.trace]} for c in chats]
+        found = teacher.pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+    answers = {
+        c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
+    }
+    for trace, decisions in teacher.doubts.items():
+        answers[trace]["decisions"] = decisions
+    return answers, [], teacher.facts, teacher.pool
+
+
+def _given(project: Project, trace: Trace) -> dict[str, str]:
+    """The properties of the answer that a trace's reference settles; the teacher writes the rest."""
+    reference = dict(trace.reference or {})
+    answer = project.format
+    wanted = {f.name for f in answer.fields}
+    if reference and not wanted <= set(reference) <= wanted | set(answer.rest):
+        raise BadInputError(
+            f"the reference of trace `{trace.id}` does not fit the answer schema",
+            where=project.settings.traces,
+            fix=f"Give {', '.join(sorted(wanted))} and nothing that the schema does not have, or no reference.",
+        )
+    return {name: str(value) for name, value in reference.items()}
 
 
 def _recorded(
@@ -227,7 +247,8 @@ def _recorded(
                 where=project.settings.traces,
                 fix="Add the answers, or name a teacher that can answer.",
             )
-        answers[chat.trace] = {"text": text, "tokens": [], "finish": "stop", "decisions": {}}
+        source = "reference" if said is None else "teacher"
+        answers[chat.trace] = {"text": text, "tokens": [], "finish": "stop", "decisions": {}, "source": source}
     t = project.settings.teacher
     facts = {
         "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
@@ -273,7 +294,7 @@ def _filter_answers(
 
 def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
-    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], "teacher", tags)
+    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
 
 
 def _score(
@@ -289,11 +310,12 @@ def _score(
         return []
     from distill_gov.stages.targets import assembled
 
+    names = [f.name for f in project.format.fields]
+    written = [json.loads(e.answer) for e in examples]
     items = [
-        {"text": c.text, "values": {f: max(d, key=lambda label: d[label]) for f, d in answers[c.trace]["decisions"].items()},
-         "answer": e.answer}
-        for c, e in zip(chats, examples, strict=True)
-    ]  # fmt: skip
+        {"text": c.text, "values": {n: value[n] for n in names}, "answer": e.answer}
+        for c, e, value in zip(chats, examples, written, strict=True)
+    ]
     with clock.step("teacher scores", len(items)) as advance:
         scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)
@@ -329,6 +351,7 @@ def _write(
         "books": [asdict(line) for line in books],
         "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), "residual": 0},
         "origin": dict(Counter(str(e.tags.get("origin", "given")) for e in examples)),
+        "answer_source": dict(Counter(e.answer_source for e in examples)),
     }
     write_text(layout.datasheet, _datasheet(project, facts, books))
     manifest = StageManifest(

@@ -140,7 +140,7 @@ class _DistillTrainer(Trainer):
         decided = self._calibration(at(kinds.decided), [(rows[i], j) for i, j in kinds.decided])
         return {
             "soft": (soft_targets(chosen, ids, logp, tail, self.temperature), self.losses.soft),
-            "hard": (cross_entropy(chosen, own(kinds.free)), self.losses.hard),
+            "hard": (cross_entropy(at(kinds.told), own(kinds.told)), self.losses.hard),
             "calibration": (decided, self.losses.calibration),
             "format": (Term(lone.total + rest.total, lone.count + rest.count), self.losses.format),
         }
@@ -176,14 +176,21 @@ class _Sorted:
     free: list[Place]
     decided: list[Place]
     """Those of ``free`` where a decision field is decided."""
+    told: list[Place]
+    """Those of ``free`` whose own token is worth repeating: text, and a reference's decisions. A decision of the teacher's is
+    not: its soft target holds the same label with the teacher's doubts."""
     masked: list[Place]
     """Those of ``free`` whose grammar mask the format term needs."""
 
     @property
     def counts(self) -> dict[str, int]:
         """Positions of each term."""
-        free = len(self.free)
-        return {"soft": free, "hard": free, "calibration": len(self.decided), "format": len(self.forced) + len(self.masked)}
+        return {
+            "soft": len(self.free),
+            "hard": len(self.told),
+            "calibration": len(self.decided),
+            "format": len(self.forced) + len(self.masked),
+        }
 
 
 @contextmanager
@@ -211,6 +218,7 @@ def _sorted(rows: Sequence[TrainingExample], masks: bool, forced_every: int = 1,
         forced=[(i, j) for i, j in places if rows[i].targets.forced[j] and (i + j + phase) % forced_every == 0],
         free=free,
         decided=[(i, j) for i, j in free if rows[i].targets.field[j]],
+        told=[(i, j) for i, j in free if rows[i].truth or not rows[i].targets.field[j]],
         masked=[(i, j) for i, j in free if masks and rows[i].masks[j] >= 0],
     )
 

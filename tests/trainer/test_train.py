@@ -114,17 +114,18 @@ def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list
 
 
 def test_each_position_is_scored_against_its_own_token(tmp_path: Path) -> None:
-    """The hard term alone equals the plain cross-entropy of each row, unpadded, over its free positions."""
-    run = trainer(tmp_path, ROWS, batch=4, soft=0, hard=1, calibration=0, format=0)
-    loss = run.compute_loss(run.model, _Collator(PAD)(ROWS)).item()
+    """The hard term alone is the plain cross-entropy of each row, unpadded, over free text and a reference's decisions."""
+    rows = [*ROWS[:3], replace(ROWS[3], truth=True)]
+    run = trainer(tmp_path, rows, batch=4, soft=0, hard=1, calibration=0, format=0)
+    loss = run.compute_loss(run.model, _Collator(PAD)(rows)).item()
     total, count = 0.0, 0
     model = build_model(5)
-    for row in ROWS:
+    for row in rows:
         ids = torch.tensor([[*row.prompt, *row.targets.token_ids]])
         with torch.inference_mode():
             logp = model(input_ids=ids).logits[0].log_softmax(1)
         for j, token in enumerate(row.targets.token_ids):
-            if not row.targets.forced[j]:
+            if not row.targets.forced[j] and (row.truth or not row.targets.field[j]):
                 total -= logp[len(row.prompt) + j - 1, token].item()
                 count += 1
     assert loss == pytest.approx(total / count, rel=1e-4)
@@ -144,7 +145,8 @@ def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
             if t.forced[j]:
                 sums["format"].append(-here.log_softmax(0)[token].item())
                 continue
-            sums["hard"].append(-here.log_softmax(0)[token].item())
+            if not t.field[j]:
+                sums["hard"].append(-here.log_softmax(0)[token].item())
             sums["format"].append(-here.softmax(0)[mask_table()[row.masks[j]]].sum().log().item())
             q = (here / TEMPERATURE).softmax(0)[list(t.ids[j])].tolist()
             p = [math.exp(x) for x in t.logp[j]]

@@ -133,7 +133,8 @@ def make_student(
     student.set_attn_implementation("sdpa")
     settings = s.train
     if hard_only:
-        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update={"soft": 0.0, "hard": 1.0})})
+        only = {"soft_decisions": 0.0, "soft_text": 0.0, "hard_decisions": 1.0, "hard_text": 1.0}
+        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update=only)})
     steps = settings.epochs * -(-len(rows) // settings.batch_size)
     masks = np.array(tools.masks) if tools.masks else np.zeros((1, student.config.vocab_size), dtype=bool)
     with clock.step("training", steps) as advance:

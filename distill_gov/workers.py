@@ -44,8 +44,12 @@ class WorkerSpec:
     """Digest of everything that shapes the results."""
 
 
-def shards(items: Sequence[Mapping[str, Any]], length: Callable[[Mapping[str, Any]], int], size: int) -> list[list[int]]:
-    """Indices of items cut into shards of like length; depends on the items only."""
+def shards(items: Sequence[Mapping[str, Any]], length: Callable[[Mapping[str, Any]], Any], size: int) -> list[list[int]]:
+    """Indices of items cut into shards of like length; depends on the items only.
+
+    Args:
+        length: what items are sorted by, so that those of a shard are alike.
+    """
     order = sorted(range(len(items)), key=lambda i: (length(items[i]), i))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -77,7 +81,7 @@ class Pool:
         kind: str,
         items: Sequence[dict[str, Any]],
         *,
-        length: Callable[[Mapping[str, Any]], int],
+        length: Callable[[Mapping[str, Any]], Any],
         size: int,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[Any]:

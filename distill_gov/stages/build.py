@@ -203,13 +203,12 @@ def _answers(
 ) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any], Pool | None]:
     if project.settings.teacher.kind == "recorded":
         return *_recorded(project, chats, traces), None
-    from distill_gov.stages.teacher import admitted_teacher
+    from distill_gov.stages.teacher import admitted_teacher, teacher_answers
 
     given = {c.trace: _given(project, traces[c.trace]) for c in chats}
     teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
-    with clock.step("teacher answers", len(chats)) as advance:
-        items = [{"text": c.text, "given": given[c.trace]} for c in chats]
-        found = teacher.pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+    with clock.step("teacher answers", 2 * len(chats)) as advance:
+        found = teacher_answers(teacher.pool, [c.text for c in chats], advance, [given[c.trace] for c in chats])
     answers = {
         c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
     }
@@ -309,15 +308,13 @@ def _score(
     if pool is None:
         return []
     from distill_gov.stages.targets import assembled
+    from distill_gov.stages.teacher import teacher_scores
 
     names = [f.name for f in project.format.fields]
     written = [json.loads(e.answer) for e in examples]
-    items = [
-        {"text": c.text, "values": {n: value[n] for n in names}, "answer": e.answer}
-        for c, e, value in zip(chats, examples, written, strict=True)
-    ]
-    with clock.step("teacher scores", len(items)) as advance:
-        scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
+    values = [{n: value[n] for n in names} for value in written]
+    with clock.step("teacher scores", len(examples)) as advance:
+        scored = teacher_scores(pool, [c.text for c in chats], values, [e.answer for e in examples], advance)
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)
 
 

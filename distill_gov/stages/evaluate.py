@@ -181,7 +181,7 @@ class _Bench:
     def teacher(self) -> None:
         if self.settings.teacher.kind != "prompted" or not self.built.exists():
             return
-        from distill_gov.stages.teacher import prompted_spec, teacher_subject
+        from distill_gov.stages.teacher import prompted_spec, teacher_answers, teacher_subject
 
         spec = prompted_spec(self.project, read_manifest(self.built).facts["alignments"])
         subject = teacher_subject(self.project, spec)
@@ -189,9 +189,8 @@ class _Bench:
             for suite, cases in self.suites.items():
                 if suite == FORMAT_SUITE:
                     continue
-                items = [{"text": user_text(c.messages)} for c in cases]
-                with self.clock.step(f"teacher: {suite}", len(items)) as advance:
-                    found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+                with self.clock.step(f"teacher: {suite}", 2 * len(cases)) as advance:
+                    found = teacher_answers(pool, [user_text(c.messages) for c in cases], advance)
                 self._keep(subject, suite, cases, found)
         self.subjects.append(subject)
         self._time_teacher(spec)
@@ -287,17 +286,22 @@ class _Bench:
         if not target.exists():
             training.make_student(self.project, examples, target, self.clock, hard_only=True)
         spec = student_spec(target, self.project.answer_document, {}, self.settings.student.max_tokens)
-        self._baseline("gold_only", spec, "grammar", "the same student from our labels of the teaching set, no teacher")
+        self._baseline("gold_only", spec, "the same student from our labels of the teaching set, no teacher")
 
     def _small_prompted(self) -> None:
-        from distill_gov.stages.teacher import prompted_spec
+        from distill_gov.stages.teacher import prompted_spec, teacher_answers
 
         orders = self.settings.teacher.orders
         alignments = {
             name: _untouched(a, orders.get(name, 1)) for name, a in read_manifest(self.built).facts["alignments"].items()
         }
         spec = prompted_spec(self.project, alignments, self._cut())
-        self._baseline("small_prompted", spec, "answer", "the untrained small model behind the teacher's long prompt")
+        with (
+            Pool(spec, self.project.layout.cache, self.settings.workers) as pool,
+            self.clock.step("small_prompted: holdout", 2 * len(self.suites[HOLDOUT])) as advance,
+        ):
+            found = teacher_answers(pool, [user_text(c.messages) for c in self.suites[HOLDOUT]], advance)
+        self._figures("small_prompted", self._predicted(found), "the untrained small model behind the teacher's long prompt")
 
     def _linear(self) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -314,16 +318,19 @@ class _Bench:
             predicted[field.name] = [str(x) for x in model.predict([user_text(c.messages) for c in cases])]
         self._figures("linear", predicted, "TF-IDF and logistic regression on our labels; decides, but writes no reply")
 
-    def _baseline(self, name: str, spec: WorkerSpec, kind: str, note: str) -> None:
-        cases = self.suites[HOLDOUT]
-        items = [_item(c) for c in cases] if kind == "grammar" else [{"text": user_text(c.messages)} for c in cases]
+    def _baseline(self, name: str, spec: WorkerSpec, note: str) -> None:
+        items = [_item(c) for c in self.suites[HOLDOUT]]
         with (
             Pool(spec, self.project.layout.cache, self.settings.workers) as pool,
             self.clock.step(f"{name}: holdout", len(items)) as advance,
         ):
-            found = pool.run(kind, items, length=_length, size=self.settings.evaluate.batch_size, advance=advance)
-        predicted = {f.name: [_best(a["decisions"][f.name]) for a in found] for f in self.project.format.fields}
-        self._figures(name, predicted, note)
+            found = pool.run(
+                "grammar", items, length=training.chat_length, size=self.settings.evaluate.batch_size, advance=advance
+            )
+        self._figures(name, self._predicted(found), note)
+
+    def _predicted(self, answers: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+        return {f.name: [_best(a["decisions"][f.name]) for a in answers] for f in self.project.format.fields}
 
     def _figures(self, name: str, predicted: Mapping[str, Sequence[str]], note: str) -> None:
         self.baselines.append({"name": name, **_accuracies(self.suites[HOLDOUT], predicted), "note": note})
@@ -349,7 +356,7 @@ class _Bench:
                 kind = "free" if suite == FORMAT_SUITE else decoding
                 with self.clock.step(f"{name}: {suite}", len(cases)) as advance:
                     items = [_item(c) for c in cases]
-                    found = pool.run(kind, items, length=_length, size=s.evaluate.batch_size, advance=advance)
+                    found = pool.run(kind, items, length=training.chat_length, size=s.evaluate.batch_size, advance=advance)
                 self._keep(subject, suite, cases, found)
         self.subjects.append(subject)
 
@@ -480,10 +487,6 @@ class _Bench:
 
 def _item(case: Case) -> dict[str, Any]:
     return {"messages": [dict(m) for m in case.messages]}
-
-
-def _length(item: Mapping[str, Any]) -> int:
-    return len(item["text"]) if "text" in item else training.chat_length(item)
 
 
 def _best(logp: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
 
-__all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_subject"]
+__all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_answers", "teacher_scores", "teacher_subject"]
 
 
 def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
@@ -138,6 +138,41 @@ def admitted_teacher(
     subject = teacher_subject(project, spec)
     facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments, "aligned_on": fitted}
     return AdmittedTeacher(Pool(spec, project.layout.cache, s.workers), facts, doubts)
+
+
+def teacher_answers(
+    pool: Pool, texts: Sequence[str], advance: Callable[[int], None], given: Sequence[Mapping[str, str]] | None = None
+) -> list[dict[str, Any]]:
+    """A prompted model's answers, with its decisions (:meth:`distill_gov.teachers.prompted.PromptedTeacher.answer`).
+
+    All decisions come first: what shares a prompt to write behind is then written together.
+
+    Args:
+        advance: called twice with every text's count, once it is decided and once it is written.
+        given: for each text, the properties that its reference settles.
+    """
+    items = [{"text": t, "given": dict(g)} for t, g in zip(texts, given or [{}] * len(texts), strict=True)]
+    decided = pool.run("decide", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+    items = [{"text": t, "values": d["values"]} for t, d in zip(texts, decided, strict=True)]
+    written = pool.run("write", items, length=_alike, size=16, advance=advance)
+    return [{**w, "decisions": d["decisions"]} for w, d in zip(written, decided, strict=True)]
+
+
+def teacher_scores(
+    pool: Pool,
+    texts: Sequence[str],
+    values: Sequence[Mapping[str, str]],
+    answers: Sequence[str],
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """A prompted model's distributions along given answers (:meth:`distill_gov.teachers.prompted.PromptedTeacher.score`)."""
+    items = [{"text": t, "values": dict(v), "answer": a} for t, v, a in zip(texts, values, answers, strict=True)]
+    return pool.run("score", items, length=_alike, size=16, advance=advance)
+
+
+def _alike(item: Mapping[str, Any]) -> tuple[list[str], int]:
+    """Brings together what is written behind the same examples, and there what is of like length."""
+    return [str(v) for v in item["values"].values()], len(item["text"]) + len(item.get("answer", ""))
 
 
 def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:

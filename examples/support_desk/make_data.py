@@ -480,7 +480,9 @@ def compile_data(out: Path) -> None:
     desk = [as_message(row, tags={"origin": "written"}) for row in read_jsonl(source / "teaching.jsonl")]
     written = [*desk, *safety]
     taken = [_marks_off(message.text) for part in (written, holdout, *parts.values()) for message in part]
-    labelled = [*desk[::2], *safety]
+    # Of a teaching trace's answer the desk's agents gave the labels, for every second message; the safety team gave all of it.
+    known: dict[str, Mapping[str, str]] = {m.text: {key: m.reference[key] for key in FIELDS} for m in desk[::2]}
+    known |= {m.text: m.reference for m in safety}
     teaching = [*written, *generate(phrases, taken), *planted(phrases, written, holdout)]
     gold = [
         Message(**{**_fields(message), "tags": {"use": "prompt" if at < 24 else "admission"}})
@@ -497,10 +499,9 @@ def compile_data(out: Path) -> None:
             check_labels(message)
             name = f"{prefix}-{at:04d}"
             text, spans = fill(message, values)
-            # Of a teaching trace's answer only the labels are known, and those of every second message of the desk.
-            known = message in labelled if file == "teaching" else True
-            shown = FIELDS if file == "teaching" else message.reference
-            reference = {key: message.reference[key] for key in shown} if known else None
+            reference = (
+                message.reference if file != "teaching" else None if "planted" in message.tags else known.get(message.text)
+            )
             rows.append(trace(name, message, text, reference=reference, pii=bool(spans)))
             all_spans += [{"id": name, **span} for span in spans]
             if file == "teaching":

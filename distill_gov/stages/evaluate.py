@@ -533,7 +533,7 @@ def _untouched(alignment: Mapping[str, Any], orders: int) -> dict[str, Any]:
     labels, features = len(alignment["labels"]), len(alignment["centre"])
     read = range(orders * labels)
     weights = [[1.0 / orders if c in read and c % labels == row else 0.0 for c in range(features)] for row in range(labels)]
-    return {**alignment, "centre": [0.0] * features, "weights": weights, "bias": [0.0] * labels}
+    return {**alignment, "centre": [0.0] * features, "scale": [1.0] * features, "weights": weights, "bias": [0.0] * labels}
 
 
 def _percentiles(times: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -106,7 +106,7 @@ def admitted_teacher(
             rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
             features = np.concatenate([np.asarray(rows), *decided], 1)
             labelled = [str(t[field.name]) for t in truth]
-            alignment, crossed = fit_alignment(features[:fitted], labelled[:fitted], field.labels)
+            alignment, crossed = fit_alignment(features[:fitted], labelled[:fitted], field.labels, len(dev))
             logp = np.concatenate([crossed, alignment(features[fitted:])]) if held else crossed
             decided.append(logp)
             chosen = [field.labels[int(row.argmax())] for row in logp]

@@ -1,11 +1,11 @@
 """A teacher that follows a policy prompt of examples: it decides field by field, then writes the reply under the grammar.
 
 Every example is a few lines (``Message: ...``, then one line a property). A decision field is read off the next-token
-distribution after ``Field:`` with the examples in several orders, corrected by the field's alignment; decisions already taken
-stand in the prompt. The reply is written behind only those examples that share the first decision: behind all of them a small
-model repeats the last replies it saw, whatever the message says. It is written inside double quotes, so that its tokens are
-those of the JSON answer, which the grammar sees. Prompt and answer ids are made apart and meet at a token boundary, which is
-asserted.
+distribution and the hidden state after ``Field:``, with the examples in one or several orders, by the field's alignment;
+decisions already taken stand in the prompt. The reply is written behind only those examples that share the first decision:
+behind all of them a small model repeats the last replies it saw, whatever the message says. It is written inside double
+quotes, so that its tokens are those of the JSON answer, which the grammar sees. Prompt and answer ids are made apart and meet
+at a token boundary, which is asserted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from distill_gov.teachers.alignment import Alignment, Array
 from distill_gov.workers import WorkerSpec
 from evals.decisions import AnswerFormat, answer_format
 from evals.models.attention import SharedPrefix, encode_prefix
-from evals.models.local import LocalModel, load_model, load_tokenizer
+from evals.models.local import Batch, LocalModel, load_model, load_tokenizer
 
 __all__ = ["PolicyPrompt", "PromptedTeacher", "spec"]
+
+Shown = tuple[Array, Array]
+"""Label log-probabilities and hidden states, a row a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class PromptedTeacher:
     def work(self, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
         if kind == "features":
             rows = self.features([s["text"] for s in shard], [s["values"] for s in shard], shard[0]["field"])
-            return [[float(x) for x in row] for row in rows]
+            return [[round(float(x), 5) for x in row] for row in rows]
         if kind == "decide":
             return self.decide([s["text"] for s in shard], [s["given"] for s in shard])
         if kind == "write":
@@ -110,10 +113,12 @@ class PromptedTeacher:
         raise ValueError(f"unknown kind of work: {kind}")
 
     def features(self, messages: Sequence[str], values: Sequence[Mapping[str, str]], field: str) -> Array:
-        """Raw label log-probabilities under each order, shape (messages, orders x labels)."""
-        return np.concatenate(
-            [self._read(messages, values, field, order) for order in range(self.prompt.orders.get(field, 1))], 1
-        )
+        """What the model shows when a field is asked: label log-probabilities under each order, then hidden states.
+
+        Shape (messages, orders x labels + orders x width).
+        """
+        orders = self.prompt.orders.get(field, 1)
+        return _joined([self._read(messages, values, field, order) for order in range(orders)])
 
     def _first(self, field: str) -> list[int]:
         """First token of each label of a field."""
@@ -123,13 +128,16 @@ class PromptedTeacher:
             raise BadSchemaError(f"labels of `{field}` share their first token", fix="Rename one of them.")
         return first
 
-    def _read(self, messages: Sequence[str], values: Sequence[Mapping[str, str]], field: str, order: int) -> Array:
+    def _read(self, messages: Sequence[str], values: Sequence[Mapping[str, str]], field: str, order: int) -> Shown:
         asked = [self.local.encode(self.prompt.question(m, v, field)) for m, v in zip(messages, values, strict=True)]
-        return self._label_logp(self.local.logits(asked, 1, self._shared(self.prompt.prefix(field, order))), field)
+        return self._look(self.local.batch(self._shared(self.prompt.prefix(field, order))), asked, field)
 
-    def _label_logp(self, logits: torch.Tensor, field: str) -> Array:
-        found: Array = torch.log_softmax(logits[:, 0].float(), -1)[:, self._first(field)].cpu().double().numpy()
-        return found
+    def _look(self, batch: Batch, asked: Sequence[Sequence[int]], field: str) -> Shown:
+        """Label log-probabilities (rows, labels) and hidden states (rows, width) after the given tokens."""
+        with torch.inference_mode():
+            logits, states = batch.feed_and_look(asked)
+        logp = torch.log_softmax(logits.float(), -1)[:, self._first(field)]
+        return logp.cpu().double().numpy(), states.float().cpu().double().numpy()
 
     def answer(self, messages: Sequence[str], given: Sequence[Mapping[str, str]] | None = None) -> list[dict[str, Any]]:
         """Answers as JSON values: ``text``, ``tokens``, ``finish`` and ``decisions`` (field -> label -> log-probability).
@@ -157,13 +165,12 @@ class PromptedTeacher:
         batch = self.local.batch(self._shared(self.prompt.prefix(self.prompt.fields[0], 0)))
         pending = [self.local.encode(self.prompt.question(m, {}, self.prompt.fields[0])) for m in messages]
         for depth, field in enumerate(self.format.fields):
-            with torch.inference_mode():
-                features = [self._label_logp(batch.feed(pending, keep=1), field.name)]
+            shown = [self._look(batch, pending, field.name)]
             for order in range(1, self.prompt.orders.get(field.name, 1)):
-                features.append(self._read(messages, values, field.name, order))
+                shown.append(self._read(messages, values, field.name, order))
             # What was decided before, with its doubts, is read too: the action follows the intent.
-            features += [np.array([lp[f.name] for lp in logps]) for f in self.format.fields[:depth]]
-            for row, logp in enumerate(self.alignments[field.name](np.concatenate(features, 1))):
+            before = [np.array([lp[f.name] for lp in logps]) for f in self.format.fields[:depth]]
+            for row, logp in enumerate(self.alignments[field.name](np.concatenate([_joined(shown), *before], 1))):
                 values[row][field.name] = given[row].get(field.name, field.labels[int(logp.argmax())])
                 logps[row][field.name] = [float(x) for x in logp]
             following = [f"{f.name.capitalize()}:" for f in self.format.fields[depth + 1 : depth + 2]]
@@ -268,6 +275,11 @@ class PromptedTeacher:
         return found
 
 
+def _joined(shown: Sequence[Shown]) -> Array:
+    """One row a message: the label log-probabilities of every order first, then the hidden states."""
+    return np.concatenate([*(logp for logp, _ in shown), *(states for _, states in shown)], 1)
+
+
 def _as_value(text: str, tokens: Sequence[int], finish: str) -> dict[str, Any]:
     return {"text": text, "tokens": list(tokens), "finish": finish}
 
@@ -292,4 +304,4 @@ def _make(
 
 def spec(model: Path, **arguments: Any) -> WorkerSpec:
     """The teacher for worker processes; its identity covers weights, tokenizer, prompt, alignment and settings."""
-    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/4", digest_tree(model), arguments]))
+    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/5", digest_tree(model), arguments]))

@@ -51,7 +51,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copyfile(path, root / path.name)
     settings = (root / "distill.yaml").read_text("utf-8")
     settings = settings.replace("floor: {intent: 0.65}", "floor: {intent: 0.2}").replace("epochs: 4", "epochs: 1")
-    settings = settings.replace("orders: {intent: 3}", "orders: {intent: 2}")
+    settings = settings.replace("  floor:", "  orders: {intent: 2}\n  floor:")
     settings = settings.replace("[untrained, overconfident, worse_rated]", "[overconfident, mislabelled, leaky]\n  timed: 2")
     settings = settings.replace("[gold_only, linear, small_prompted]", "[linear]")
     (root / "distill.yaml").write_text(settings, "utf-8")

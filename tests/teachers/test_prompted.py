@@ -28,12 +28,16 @@ MESSAGES = ["hello", "refund my order, please", "?"]
 END = int(tokenizer().eos_token_id)
 
 
+WIDTH = int(build_model(0).config.hidden_size)
+
+
 def even(labels: tuple[str, ...], orders: int, before: int = 0) -> Alignment:
-    """Adds the orders' log-probabilities up, whatever they are; ``before``: labels of earlier fields, which it leaves alone."""
+    """Adds the orders' log-probabilities up and leaves alone hidden states and the labels of earlier fields (``before``)."""
     read = orders * len(labels)
+    rest = orders * WIDTH + before
     return Alignment(
-        labels, (0.0,) * (read + before),
-        tuple((*(float(i % len(labels) == j) for i in range(read)), *(0.0,) * before) for j in range(len(labels))),
+        labels, (0.0,) * (read + rest), (1.0,) * (read + rest),
+        tuple((*(float(i % len(labels) == j) for i in range(read)), *(0.0,) * rest) for j in range(len(labels))),
         (0.0,) * len(labels), 1.0,
     )  # fmt: skip
 
@@ -59,13 +63,18 @@ def test_features_are_the_labels_scores_after_the_whole_prompt() -> None:
     values = [{"intent": "refund"}] * 3
     for field, labels, orders in (("intent", ALIGNMENTS["intent"].labels, 2), ("action", ALIGNMENTS["action"].labels, 1)):
         got = t.features(MESSAGES, values, field)
-        assert got.shape == (3, orders * len(labels))
+        assert got.shape == (3, orders * (len(labels) + WIDTH))
         first = [t.local.encode(f" {label}")[0] for label in labels]
         for row, message in zip(got, MESSAGES, strict=True):
             for order in range(orders):
                 text = t.prompt.prefix(field, order) + t.prompt.question(message, values[0], field)
                 wanted = plain_logits(1, text)[-1].log_softmax(0)[first].tolist()
                 assert row[order * len(labels) : (order + 1) * len(labels)] == pytest.approx(wanted, abs=2e-4)
+                # The hidden state is what the output head makes the next token's scores of.
+                start = orders * len(labels) + order * WIDTH
+                state = torch.tensor(row[start : start + WIDTH], dtype=torch.float32)
+                scores = build_model(1).get_output_embeddings()(state)
+                assert scores.log_softmax(0)[first].tolist() == pytest.approx(wanted, abs=2e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))

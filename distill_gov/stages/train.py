@@ -16,7 +16,7 @@ from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages.build import Prepared
-from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.chats import clean_chats
 from distill_gov.stages.settled import anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.targets import TargetMaker
@@ -163,7 +163,7 @@ def fitted_temperature(project: Project, directory: Path, clock: Prepared) -> di
     if answer is None or not answer.fields or not s.dev:
         return {}
     dev = [t for t in read_traces(project.file(s.dev)) if t.reference]
-    chats = [clean_chat(project.redactor, t, t.messages) for t in dev]
+    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in dev]))
     items = [{"messages": [dict(m) for m in c.messages]} for c in chats]
     spec = student_spec(directory, project.answer_document, {}, s.student.max_tokens)
     with Pool(spec, None, s.workers) as pool, clock.step("fitting the temperature on dev", len(items)) as advance:

@@ -47,6 +47,9 @@ entities:
 # Your own order and ticket numbers: add `ORDER_NUMBER: {{operator: placeholder}}` above and regular expressions here.
 order_numbers: []
 
+# Tags of a trace that may go into the teaching set, books and evidence, their texts redacted. No other tag leaves data/.
+tags: [asserted, hazard, origin, pii, slice, use]
+
 # Which traces may be used at all. Add the values that your own files have, if they allow it.
 admission:
   consent: [{DEFAULT_CONSENT}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -14,25 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, NothingLeftError
-from distill_gov.records.files import write_parquet, write_text
+from distill_gov.records.errors import BadInputError, DistillGovError, NothingLeftError
+from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.chats import CleanChat, asked, clean_chat
+from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
-from distill_gov.teaching_set.examples import TeachingExample, write_examples
-from distill_gov.traces import Trace, parse_trace, read_traces, recorded_answer
+from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
+from distill_gov.traces import Trace, parse_trace
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from distill_gov.teachers.soft_targets import SoftTargets
     from distill_gov.workers import Pool
+    from redaction import Finding, Redactor
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
@@ -74,14 +76,13 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
-    traces = read_traces(project.file(settings.traces))
+    traces = presentable_traces(project, settings.traces)
     admitted = _admit(traces, redactor.policy, settings.today or datetime.now(UTC).date(), decisions)
     holdout = _holdout(project, run, seal, "build: near-duplicates of the holdout")
     remaining = _reserve(admitted, holdout, decisions)
     with clock.step("redacting", len(remaining) + len(holdout)) as advance:
-        chats = _clean(redactor, remaining, decisions, advance)
-        guarded = [clean_chat(redactor, t, asked(t)).text for t in holdout]
-        advance(len(holdout))
+        chats = _clean(project, remaining, decisions, advance)
+        guarded = [c.text for c in _advancing(clean_chats(redactor, [(t.id, asked(t)) for t in holdout]), advance)]
     with clock.step("filtering prompts"):
         chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
     if not chats:
@@ -143,10 +144,9 @@ def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more:
 def _holdout(project: Project, run: Run, seal: str, why: str) -> list[Trace]:
     where = project.settings.holdout
     data = open_holdout(project.file(where), project.ledger, seal, {"run": run.layout.name, "purpose": why})
-    from distill_gov.records.files import loads_strict
-
-    lines = [(n, line) for n, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
-    return [parse_trace(loads_strict(line, where=f"{where}:{n}"), where=f"{where}:{n}") for n, line in lines]
+    lines = ((f"{where}:{n}", line) for n, line in enumerate(data.split(b"\n"), start=1) if line.strip())
+    rows = [(place, parse_trace(loads_strict(line, where=place), where=place)) for place, line in lines]
+    return presentable(project.redactor, rows)
 
 
 def reserved_traces(project: Project, run: Run, why: str) -> list[Trace]:
@@ -168,18 +168,27 @@ def _reserve(traces: Sequence[Trace], holdout: Sequence[Trace], decisions: list[
 
 
 def _clean(
-    redactor: Any, traces: Sequence[Trace], decisions: list[Decision], advance: Callable[[int], None]
+    project: Project, traces: Sequence[Trace], decisions: list[Decision], advance: Callable[[int], None]
 ) -> list[CleanChat]:
     kept = []
-    for trace in sorted(traces, key=lambda t: t.id):
-        chat = clean_chat(redactor, trace, asked(trace))
+    ordered = sorted(traces, key=lambda t: t.id)
+    if project.settings.teacher.kind == "recorded":
+        cleaned = clean_answered(project.redactor, ordered, project.format_or_none)
+    else:
+        cleaned = clean_chats(project.redactor, [(t.id, asked(t)) for t in ordered])
+    for chat in _advancing(cleaned, advance):
         decisions.append(
-            _decision("redaction", trace.id, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
+            _decision("redaction", chat.trace, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
         )
         if chat.refused is None:
             kept.append(chat)
-        advance(1)
     return kept
+
+
+def _advancing(chats: Iterable[CleanChat], advance: Callable[[int], None]) -> Iterator[CleanChat]:
+    for chat in chats:
+        advance(1)
+        yield chat
 
 
 def _filter_prompts(
@@ -217,17 +226,13 @@ def _recorded(
 ) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any]]:
     answers = {}
     for chat in chats:
-        trace = traces[chat.trace]
-        said = recorded_answer(trace)
-        reference = trace.reference
-        text = said if said is not None else (json.dumps(dict(reference), ensure_ascii=False) if reference else None)
-        if text is None:
+        if chat.answer is None:
             raise BadInputError(
-                f"trace `{trace.id}` carries no answer, and the teacher is `recorded`",
+                f"trace `{chat.trace}` carries no answer, and the teacher is `recorded`",
                 where=project.settings.traces,
                 fix="Add the answers, or name a teacher that can answer.",
             )
-        answers[chat.trace] = {"text": text, "tokens": [], "finish": "stop", "decisions": {}}
+        answers[chat.trace] = {"text": chat.answer, "tokens": [], "finish": "stop", "decisions": {}}
     t = project.settings.teacher
     facts = {
         "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
@@ -245,30 +250,47 @@ def _filter_answers(
     from evals.structured import judge
 
     redactor, schema = project.redactor, project.answer_schema
+    recorded = project.settings.teacher.kind == "recorded"
     filters = answer_filters(redactor.policy, redactor, {f.value_hash for c in chats for f in c.findings})
+    judgements = [judge(answers[c.trace]["text"], schema) if schema else None for c in chats]
+    fields = [dict(j.value) if j and j.valid and isinstance(j.value, Mapping) else {} for j in judgements]
+    replies = [
+        "\n".join(str(f[name]) for name in project.free_fields if name in f) if judged else answers[c.trace]["text"]
+        for c, f, judged in zip(chats, fields, judgements, strict=True)
+    ]
+    invented = _invented(redactor, chats, replies)
     kept = []
-    for chat in chats:
-        answer, item = answers[chat.trace], f"{chat.trace}/0"
-        judged = judge(answer["text"], schema) if schema else None
-        fields = dict(judged.value) if judged and judged.valid and isinstance(judged.value, Mapping) else {}
-        free = [f for f in project.free_fields if f in fields]
-        reply = "\n".join(str(fields[f]) for f in free) if judged else answer["text"]
-        done = redactor.redact_messages([*chat.messages, {"role": "assistant", "content": reply}], item=item)
+    for chat, judged, values, reply, personal in zip(chats, judgements, fields, replies, invented, strict=True):
+        answer, item = answers[chat.trace], answer_id(chat.trace)
         rule: str | None
         if judged and not judged.valid:
             rule, reason = "answer/schema", str(judged.error)
-        elif list(done.messages)[-1]["content"] != reply:
-            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped.
-            findings += [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
+        elif personal:
+            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. A recorded
+            # answer was redacted with its chat, so nothing is found in it here.
+            findings += personal
             rule, reason = "answer/personal_data", "personal_data"
         else:
-            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], fields))
+            judged_item = AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], values, recorded=recorded)
+            hit = first_hit(filters, judged_item)
             rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
         decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
         decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
         if rule is None:
             kept.append(chat)
     return kept
+
+
+def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[str]) -> Iterator[list[Finding]]:
+    """For each reply the personal values that redaction finds in it, in view of its chat."""
+    turns = [
+        (answer_id(chat.trace), [*chat.messages, {"role": "assistant", "content": reply}])
+        for chat, reply in zip(chats, replies, strict=True)
+    ]
+    for chat, done in zip(chats, redactor.redact_chats(turns), strict=True):
+        if isinstance(done, DistillGovError):
+            raise done
+        yield [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
 
 
 def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:

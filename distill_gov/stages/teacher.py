@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
-from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.chats import CleanChat, clean_chats
 from distill_gov.stages.settled import versions
 from distill_gov.teachers.alignment import fit_alignment
 from distill_gov.traces import Trace, read_traces
@@ -35,10 +37,24 @@ def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
 
 
 def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
-    chats = [clean_chat(project.redactor, t, t.messages) for t in traces]
+    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in traces]))
+    _refuse_unredacted(chats)
+    return [c.text for c in chats]
+
+
+def _refuse_unredacted(chats: Sequence[CleanChat]) -> None:
     if any(c.refused for c in chats):
         raise BadInputError("a gold or dev message could not be redacted", fix="Remove it from the file.")
-    return [c.text for c in chats]
+
+
+def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
+    """What the prompt shows of the gold traces: a message and its right answer, redacted together."""
+    chats = list(clean_answered(project.redactor, shown, project.format))
+    _refuse_unredacted(chats)
+    return [
+        {"message": chat.text, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
+        for chat in chats
+    ]
 
 
 def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path | None = None) -> WorkerSpec:
@@ -47,10 +63,7 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
 
     t = project.settings.teacher
     shown, _ = _gold(project)
-    examples = [
-        {"message": text, **{k: str(v) for k, v in (trace.reference or {}).items()}}
-        for trace, text in zip(shown, _texts(project, shown), strict=True)
-    ]
+    examples = _examples(project, shown)
     return spec(
         model or project.model_directory(t.model),
         schema=project.answer_document,

@@ -43,12 +43,20 @@ class StudentSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Weights of the objective's terms; 0 leaves one out."""
+    """Weights of the objective's terms, each a mean over its own positions; 0 leaves one out."""
 
-    soft: float = Field(default=1.0, ge=0)
-    hard: float = Field(default=0.0, ge=0)
+    soft_decisions: float = Field(default=1.0, ge=0)
+    """Forward KL to the teacher's distribution over a decision's labels, times T squared."""
+    hard_decisions: float = Field(default=1.0, ge=0)
+    """Cross-entropy of a reference's labels; a label that only the teacher gave is taught softly."""
+    soft_text: float = Field(default=0.5, ge=0)
+    """Forward KL with tail bucket on free text, times T squared."""
+    hard_text: float = Field(default=1.0, ge=0)
+    """Cross-entropy of the answer's own text."""
     calibration: float = Field(default=0.5, ge=0)
-    format: float = Field(default=0.3, ge=0)
+    """Brier score of the decisions."""
+    format: float = Field(default=0.5, ge=0)
+    """Mass outside the grammar."""
 
 
 class TrainSettings(Settings):

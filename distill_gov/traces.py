@@ -28,6 +28,7 @@ __all__ = [
     "parse_trace",
     "read_traces",
     "recorded_answer",
+    "reference_answer",
     "shown_key",
     "trace_row",
     "write_traces",
@@ -250,9 +251,12 @@ def recorded_answer(trace: Trace) -> str | None:
     return last["content"] if last["role"] == "assistant" else None
 
 
+def reference_answer(trace: Trace) -> str | None:
+    """A trace's reference as an answer: a JSON object."""
+    return None if trace.reference is None else json.dumps(dict(trace.reference), ensure_ascii=False)
+
+
 def carried_answer(trace: Trace) -> str | None:
-    """The answer that the trace brings along: the recorded one, else its reference as a JSON object."""
+    """The answer that a trace brings along: the recorded one, else its reference."""
     said = recorded_answer(trace)
-    if said is None and trace.reference is not None:
-        return json.dumps(dict(trace.reference), ensure_ascii=False)
-    return said
+    return reference_answer(trace) if said is None else said

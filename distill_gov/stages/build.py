@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections import Counter
@@ -16,13 +17,13 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, DistillGovError, NothingLeftError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.carried import clean_answered, free_texts
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
 from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
-from distill_gov.traces import Trace, parse_trace
+from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project, Run
     from distill_gov.teachers.soft_targets import SoftTargets
     from distill_gov.workers import Pool
+    from evals.decisions import AnswerFormat
     from redaction import Finding, Redactor
 
 __all__ = ["Prepared", "build", "reserved_traces"]
@@ -172,10 +174,8 @@ def _clean(
 ) -> list[CleanChat]:
     kept = []
     ordered = sorted(traces, key=lambda t: t.id)
-    if project.settings.teacher.kind == "recorded":
-        cleaned = clean_answered(project.redactor, ordered, project.format_or_none)
-    else:
-        cleaned = clean_chats(project.redactor, [(t.id, asked(t)) for t in ordered])
+    carried = carried_answer if project.settings.teacher.kind == "recorded" else reference_answer
+    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried)
     for chat in _advancing(cleaned, advance):
         decisions.append(
             _decision("redaction", chat.trace, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
@@ -214,11 +214,32 @@ def _answers(
         return *_recorded(project, chats, traces), None
     from distill_gov.stages.teacher import admitted_teacher
 
-    pool, facts = admitted_teacher(project, clock)
+    given = {c.trace: _given(project, traces[c.trace], c) for c in chats}
+    teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
     with clock.step("teacher answers", len(chats)) as advance:
-        items = [{"text": c.text} for c in chats]
-        found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
-    return {c.trace: a for c, a in zip(chats, found, strict=True)}, [], facts, pool
+        items = [{"text": c.text, "given": given[c.trace]} for c in chats]
+        found = teacher.pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
+    answers = {
+        c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
+    }
+    for trace, decisions in teacher.doubts.items():
+        answers[trace]["decisions"] = decisions
+    return answers, [], teacher.facts, teacher.pool
+
+
+def _given(project: Project, trace: Trace, chat: CleanChat) -> dict[str, str]:
+    """The properties of the answer that a trace's reference settles, redacted; the teacher writes the rest."""
+    if not trace.reference or chat.answer is None:
+        return {}
+    answer = project.format
+    wanted = {f.name for f in answer.fields}
+    if not wanted <= trace.reference.keys() <= wanted | set(answer.rest):
+        raise BadInputError(
+            f"the reference of trace `{trace.id}` does not fit the answer schema",
+            where=project.settings.traces,
+            fix=f"Give {', '.join(sorted(wanted))} and nothing that the schema does not have, or no reference.",
+        )
+    return {name: str(value) for name, value in json.loads(chat.answer).items()}
 
 
 def _recorded(
@@ -232,7 +253,8 @@ def _recorded(
                 where=project.settings.traces,
                 fix="Add the answers, or name a teacher that can answer.",
             )
-        answers[chat.trace] = {"text": chat.answer, "tokens": [], "finish": "stop", "decisions": {}}
+        source = "teacher" if recorded_answer(traces[chat.trace]) is not None else "reference"
+        answers[chat.trace] = {"text": chat.answer, "tokens": [], "finish": "stop", "decisions": {}, "source": source}
     t = project.settings.teacher
     facts = {
         "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
@@ -250,7 +272,6 @@ def _filter_answers(
     from evals.structured import judge
 
     redactor, schema = project.redactor, project.answer_schema
-    recorded = project.settings.teacher.kind == "recorded"
     filters = answer_filters(redactor.policy, redactor, {f.value_hash for c in chats for f in c.findings})
     judgements = [judge(answers[c.trace]["text"], schema) if schema else None for c in chats]
     fields = [dict(j.value) if j and j.valid and isinstance(j.value, Mapping) else {} for j in judgements]
@@ -266,19 +287,24 @@ def _filter_answers(
         if judged and not judged.valid:
             rule, reason = "answer/schema", str(judged.error)
         elif personal:
-            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. A recorded
-            # answer was redacted with its chat, so nothing is found in it here.
+            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. What a trace
+            # brought along was redacted with its chat, so nothing is found in it here.
             findings += personal
             rule, reason = "answer/personal_data", "personal_data"
         else:
-            judged_item = AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], values, recorded=recorded)
-            hit = first_hit(filters, judged_item)
+            brought = _brought(chat, answer["text"], project.format_or_none)
+            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], values, brought))
             rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
         decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
         decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
         if rule is None:
             kept.append(chat)
     return kept
+
+
+def _brought(chat: CleanChat, text: str, answer: AnswerFormat | None) -> bool:
+    """Whether what people read of an answer came with the trace, and not from the teacher."""
+    return chat.answer is not None and free_texts(chat.answer, answer) == free_texts(text, answer)
 
 
 def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[str]) -> Iterator[list[Finding]]:
@@ -295,7 +321,7 @@ def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[
 
 def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
-    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], "teacher", tags)
+    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
 
 
 def _score(
@@ -311,11 +337,12 @@ def _score(
         return []
     from distill_gov.stages.targets import assembled
 
+    names = [f.name for f in project.format.fields]
+    written = [json.loads(e.answer) for e in examples]
     items = [
-        {"text": c.text, "values": {f: max(d, key=lambda label: d[label]) for f, d in answers[c.trace]["decisions"].items()},
-         "answer": e.answer}
-        for c, e in zip(chats, examples, strict=True)
-    ]  # fmt: skip
+        {"text": c.text, "values": {n: value[n] for n in names}, "answer": e.answer}
+        for c, e, value in zip(chats, examples, written, strict=True)
+    ]
     with clock.step("teacher scores", len(items)) as advance:
         scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)
@@ -351,6 +378,7 @@ def _write(
         "books": [asdict(line) for line in books],
         "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), "residual": 0},
         "origin": dict(Counter(str(e.tags.get("origin", "given")) for e in examples)),
+        "answer_source": dict(Counter(e.answer_source for e in examples)),
     }
     write_text(layout.datasheet, _datasheet(project, facts, books))
     manifest = StageManifest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,14 +58,19 @@ def free_texts(text: str, answer: AnswerFormat | None) -> list[str]:
     return list(_Answer.of(text, answer).parts.values())
 
 
-def clean_answered(redactor: Redactor, traces: Sequence[Trace], answer: AnswerFormat | None) -> Iterator[CleanChat]:
+def clean_answered(
+    redactor: Redactor,
+    traces: Sequence[Trace],
+    answer: AnswerFormat | None,
+    carried: Callable[[Trace], str | None] = carried_answer,
+) -> Iterator[CleanChat]:
     """Redact each chat and the answer its trace brings along as one conversation.
 
     Args:
         answer: the answers' format; None for free text.
+        carried: the answer of a trace.
     """
-    carried = [carried_answer(trace) for trace in traces]
-    answers = [None if text is None else _Answer.of(text, answer) for text in carried]
+    answers = [None if text is None else _Answer.of(text, answer) for text in map(carried, traces)]
     whole = (
         (
             trace.id,

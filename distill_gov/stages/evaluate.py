@@ -285,7 +285,7 @@ class _Bench:
             examples.append((replace(example, answer=text, answer_source="reference"), tools.bare(example.id, text)))
         target = self._scratch("gold_only", digest_json([self._taught_digest(), [e.answer for e, _ in examples]]))
         if not target.exists():
-            training.make_student(self.project, examples, target, self.clock, hard_only=True, truth=True)
+            training.make_student(self.project, examples, target, self.clock, hard_only=True)
         spec = student_spec(target, self.project.answer_document, {}, self.settings.student.max_tokens)
         self._baseline("gold_only", spec, "grammar", "the same student from our labels of the teaching set, no teacher")
 

@@ -1,10 +1,10 @@
-"""Aligning and admitting the prompted teacher, and putting its soft targets together."""
+"""Aligning and admitting the prompted teacher."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, clean_chats
 from distill_gov.stages.settled import versions
 from distill_gov.teachers.alignment import fit_alignment
-from distill_gov.traces import Trace, read_traces
+from distill_gov.traces import Trace, read_traces, reference_answer
 from distill_gov.workers import Pool, WorkerSpec
 from evals.evidence import Subject
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
 
-__all__ = ["admitted_teacher", "prompted_spec", "teacher_subject"]
+__all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_subject"]
 
 
 def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
@@ -49,7 +49,9 @@ def _refuse_unredacted(chats: Sequence[CleanChat]) -> None:
 
 def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
     """What the prompt shows of the gold traces: a message and its right answer, redacted together."""
-    chats = list(clean_answered(project.redactor, shown, project.format))
+    names = (*(f.name for f in project.format.fields), *project.format.rest)
+    known = [replace(t, reference={n: v for n, v in (t.reference or {}).items() if n in names}) for t in shown]
+    chats = list(clean_answered(project.redactor, known, project.format, reference_answer))
     _refuse_unredacted(chats)
     return [
         {"message": chat.text, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
@@ -76,8 +78,24 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
     )
 
 
-def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str, Any]]:
-    """Align the teacher on dev, admit it on the held gold cases and dev, and return it ready for work.
+@dataclass(frozen=True, slots=True)
+class AdmittedTeacher:
+    """A teacher that was aligned, measured against its floor and may teach."""
+
+    pool: Pool
+    facts: dict[str, Any]
+    """For the manifest: subject, admission figures, alignments."""
+    doubts: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Trace with a reference -> field -> label -> its log-probability by the teacher, aligned without that trace."""
+
+
+def admitted_teacher(
+    project: Project, referenced: Sequence[tuple[CleanChat, Mapping[str, str]]], clock: Prepared
+) -> AdmittedTeacher:
+    """Align the teacher on dev and on teaching traces with a reference, and admit it on dev and the held gold cases.
+
+    Args:
+        referenced: teaching chats with the labels that their references give.
 
     Raises:
         TeacherNotAdmittedError: a decision field is under its floor.
@@ -85,13 +103,15 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
     s = project.settings
     dev = read_traces(project.file(s.dev))
     _, held = _gold(project)
-    texts = _texts(project, dev + held)
+    texts = [*_texts(project, dev), *(c.text for c, _ in referenced), *_texts(project, held)]
+    truth = [dict(t.reference or {}) for t in dev] + [dict(r) for _, r in referenced] + [dict(t.reference or {}) for t in held]
+    fitted = len(dev) + len(referenced)
     fields = project.format.fields
+    # A reference's own labels stand in its prompt, as they will when it is scored; the others' are what the teacher decides.
     values: list[dict[str, str]] = [{} for _ in texts]
     alignments: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
     decided: list[Any] = []
-    truth = [dict(t.reference or {}) for t in dev + held]
     with (
         clock.step("aligning the teacher", len(texts) * len(fields)) as advance,
         Pool(prompted_spec(project, {}), project.layout.cache, s.workers) as pool,
@@ -100,14 +120,15 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
             items = [{"text": t, "values": dict(v), "field": field.name} for t, v in zip(texts, values, strict=True)]
             rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
             features = np.concatenate([np.asarray(rows), *decided], 1)
-            labelled = [t[field.name] for t in truth]
-            alignment, crossed = fit_alignment(features[: len(dev)], labelled[: len(dev)], field.labels)
-            logp = np.concatenate([crossed, alignment(features[len(dev) :])]) if held else crossed
+            labelled = [str(t[field.name]) for t in truth]
+            alignment, crossed = fit_alignment(features[:fitted], labelled[:fitted], field.labels)
+            logp = np.concatenate([crossed, alignment(features[fitted:])]) if held else crossed
             decided.append(logp)
             chosen = [field.labels[int(row.argmax())] for row in logp]
-            right[field.name] = [a == b for a, b in zip(chosen, labelled, strict=True)]
-            for value, label in zip(values, chosen, strict=True):
-                value[field.name] = label
+            admitting = [i for i in range(len(texts)) if not len(dev) <= i < fitted]
+            right[field.name] = [chosen[i] == labelled[i] for i in admitting]
+            for i, value in enumerate(values):
+                value[field.name] = labelled[i] if len(dev) <= i < fitted else chosen[i]
             alignments[field.name] = alignment.as_json()
     admission = {
         f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name, 0.0), "n": len(r)}
@@ -121,10 +142,17 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
                 where="distill.yaml: teacher.floor",
                 fix="Give it better examples, or another teacher.",
             )
+    doubts = {
+        chat.trace: {
+            field.name: {label: float(x) for label, x in zip(field.labels, logp[len(dev) + i], strict=True)}
+            for field, logp in zip(fields, decided, strict=True)
+        }
+        for i, (chat, _) in enumerate(referenced)
+    }
     spec = prompted_spec(project, alignments)
     subject = teacher_subject(project, spec)
-    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments}
-    return Pool(spec, project.layout.cache, s.workers), facts
+    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments, "aligned_on": fitted}
+    return AdmittedTeacher(Pool(spec, project.layout.cache, s.workers), facts, doubts)
 
 
 def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:

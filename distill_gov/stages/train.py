@@ -59,7 +59,7 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     examples = taught(project, run)
     recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
-    facts = make_student(project, examples, layout.student, clock, hard_only=recorded, truth=recorded)
+    facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
     manifest = StageManifest(
         stage="train",
         inputs=inputs,
@@ -108,13 +108,12 @@ def taught(project: Project, run: Run) -> list[Taught]:
 
 
 def make_student(
-    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False, truth: bool = False
+    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False
 ) -> dict[str, Any]:
     """Train a student on the examples and put it at ``target``; returns the facts for the manifest.
 
     Args:
-        hard_only: the answers' own tokens are all there is to learn from.
-        truth: the answers' labels are the truth (the calibration term then aims at them).
+        hard_only: the answers' own tokens are all there is to learn from; their labels are taken for the truth.
     """
     from distill_gov.trainer.students import evenly_spaced, layer_student, parameters
     from distill_gov.trainer.train import TrainingExample, train_student
@@ -126,13 +125,16 @@ def make_student(
     layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
     student = layer_student(teacher, layers)
     writer = LocalModel(student, tools.tokenizer)
-    rows = [
-        TrainingExample(e.id, tuple(writer.prompt_ids(list(e.messages))), t, tools.mask_indices(t), truth) for e, t in examples
-    ]
+    rows = []
+    for example, targets in examples:
+        truth = hard_only or example.answer_source == "reference"
+        prompt = tuple(writer.prompt_ids(list(example.messages)))
+        rows.append(TrainingExample(example.id, prompt, targets, tools.mask_indices(targets), truth))
     student.set_attn_implementation("sdpa")
     settings = s.train
     if hard_only:
-        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update={"soft": 0.0, "hard": 1.0})})
+        only = {"soft_decisions": 0.0, "soft_text": 0.0, "hard_decisions": 1.0, "hard_text": 1.0}
+        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update=only)})
     steps = settings.epochs * -(-len(rows) // settings.batch_size)
     masks = np.array(tools.masks) if tools.masks else np.zeros((1, student.config.vocab_size), dtype=bool)
     with clock.step("training", steps) as advance:

@@ -3,8 +3,8 @@
 A small model's label probabilities after a few examples say more about the labels and the examples' order than about the
 message. A multinomial logistic regression from the label log-probabilities (of several orders of the examples) to the label
 mends this: matrix scaling, with the same L2 penalty on weights (Kull et al. 2019, NeurIPS, arXiv 1910.12656, section 3:
-Dirichlet calibration in its linear form). It is fitted on ``dev``; the log-probabilities are centred on the mean over
-unlabelled messages, which alone is batch calibration (Zhou et al. 2024, ICLR, arXiv 2309.17249).
+Dirichlet calibration in its linear form). It is fitted on labelled messages, those of ``dev`` and the teaching traces that
+carry a reference, and centred on their mean, which alone is batch calibration (Zhou et al. 2024, ICLR, arXiv 2309.17249).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Alignment", "cross_fitted", "fit_alignment"]
 
 Array = NDArray[np.float64]
 PENALTIES = (0.01, 0.03, 0.1, 0.3)
-"""Inverse L2 penalties tried; the one with the best cross-fitted log-likelihood on ``dev`` is kept."""
+"""Inverse L2 penalties tried; the one with the best cross-fitted log-likelihood is kept."""
 
 FOLDS = 5
 
@@ -69,7 +69,9 @@ def _fit(features: Array, truth: NDArray[np.int64], labels: Sequence[str], penal
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(truth)) < 2:
-        raise BadInputError("dev holds too few labels to align the teacher on", fix="Add labelled dev cases of other labels.")
+        raise BadInputError(
+            "dev and the references hold too few labels to align the teacher on", fix="Label dev cases of others."
+        )
     model = LogisticRegression(C=penalty, max_iter=5000).fit(features - centre, truth)
     weights = np.zeros((len(labels), features.shape[1]))
     bias = np.zeros(len(labels))
@@ -77,7 +79,7 @@ def _fit(features: Array, truth: NDArray[np.int64], labels: Sequence[str], penal
         weights[model.classes_[1]], bias[model.classes_[1]] = model.coef_[0], model.intercept_[0]
     else:
         weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
-    # A label that dev does not hold keeps some mass but never wins: the scores of those it holds reach 0 on every row.
+    # A label that no message has keeps some mass but never wins: the scores of those it holds reach 0 on every row.
     bias[np.setdiff1d(np.arange(len(labels)), model.classes_)] = min(0.0, bias[model.classes_].min()) - 1.0
     return Alignment(
         tuple(labels),
@@ -91,7 +93,9 @@ def _fit(features: Array, truth: NDArray[np.int64], labels: Sequence[str], penal
 def _indices(truth: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
     places = {label: i for i, label in enumerate(labels)}
     if not set(truth) <= set(labels):
-        raise BadInputError("a dev label is not among the schema's labels", fix="Mend the dev file or the schema.")
+        raise BadInputError(
+            "a label to align on is not among the schema's", fix="Mend the dev file, the references or the schema."
+        )
     return np.array([places[t] for t in truth], dtype=np.int64)
 
 
@@ -107,15 +111,15 @@ def cross_fitted(features: Array, truth: Sequence[str], labels: Sequence[str], p
 
 
 def fit_alignment(features: Array, truth: Sequence[str], labels: Sequence[str]) -> tuple[Alignment, Array]:
-    """Fit on dev and return the alignment with dev's cross-fitted log-probabilities.
+    """Fit an alignment and return it with the rows' cross-fitted log-probabilities: what it says of rows it did not see.
 
     Args:
         features: raw label log-probabilities, shape (rows, orders x labels).
-        truth: dev's labels.
+        truth: the rows' labels.
         labels: the field's labels, in the schema's order.
 
     Raises:
-        BadInputError: dev holds a label that the schema does not, or (without one fold) fewer than two labels.
+        BadInputError: a label that the schema does not have, or (without one fold) fewer than two labels.
     """
     index = _indices(truth, labels)
     tried = {penalty: cross_fitted(features, truth, labels, penalty) for penalty in PENALTIES}

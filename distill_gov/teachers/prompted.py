@@ -23,7 +23,7 @@ from distill_gov.teachers.alignment import Alignment, Array
 from distill_gov.workers import WorkerSpec
 from evals.decisions import AnswerFormat, answer_format
 from evals.models.attention import SharedPrefix, encode_prefix
-from evals.models.local import LocalModel, load_model, load_tokenizer
+from evals.models.local import Batch, LocalModel, load_model, load_tokenizer
 
 __all__ = ["PolicyPrompt", "PromptedTeacher", "answer_value", "spec"]
 
@@ -84,7 +84,7 @@ class PromptedTeacher:
             rows = self.features([s["text"] for s in shard], [s["values"] for s in shard], shard[0]["field"])
             return [[float(x) for x in row] for row in rows]
         if kind == "answer":
-            return self.answer([s["text"] for s in shard])
+            return self.answer([s["text"] for s in shard], [s.get("given", {}) for s in shard])
         if kind == "score":
             return self.score([s["text"] for s in shard], [s["values"] for s in shard], [s["answer"] for s in shard])
         raise ValueError(f"unknown kind of work: {kind}")
@@ -111,8 +111,14 @@ class PromptedTeacher:
         found: Array = torch.log_softmax(logits[:, 0].float(), -1)[:, self._first(field)].cpu().double().numpy()
         return found
 
-    def answer(self, messages: Sequence[str]) -> list[dict[str, Any]]:
-        """Answers with their corrected decisions, as JSON values (see :func:`answer_value`)."""
+    def answer(self, messages: Sequence[str], given: Sequence[Mapping[str, str]] | None = None) -> list[dict[str, Any]]:
+        """Answers with their corrected decisions, as JSON values (see :func:`answer_value`).
+
+        Args:
+            given: for each message, the properties that its reference settles. They are written as they stand; what the
+                teacher thinks of the labels is kept all the same.
+        """
+        given = given or [{} for _ in messages]
         values: list[dict[str, str]] = [{} for _ in messages]
         logps: list[dict[str, list[float]]] = [{} for _ in messages]
         batch = self.local.batch(self._shared(self.prompt.prefix(self.prompt.fields[0], 0)))
@@ -125,23 +131,33 @@ class PromptedTeacher:
             # What was decided before, with its doubts, is read too: the action follows the intent.
             features += [np.array([lp[f.name] for lp in logps]) for f in self.format.fields[:depth]]
             for row, logp in enumerate(self.alignments[field.name](np.concatenate(features, 1))):
-                values[row][field.name] = field.labels[int(logp.argmax())]
+                values[row][field.name] = given[row].get(field.name, field.labels[int(logp.argmax())])
                 logps[row][field.name] = [float(x) for x in logp]
             following = self.prompt.fields[depth + 1 : depth + 2]
             quote = ' "' if following and following[0] in self.format.rest else ""
             asked = "".join(f"{n.capitalize()}:{quote}" for n in following)
             pending = [self.local.encode(f" {v[field.name]}\n{asked}") for v in values]
-        if not self.format.rest:
-            texts = [self.format.text(v) for v in values]
-            return [
-                answer_value(t, [*self.local.encode(t), self._eos], "stop", lp, self.format)
-                for t, lp in zip(texts, logps, strict=True)
-            ]
-        self._free()
-        names = [f.name for f in self.format.fields]
-        openings = [self.local.encode(self.format.opening([v[n] for n in names])) for v in values]
-        written = self.local.complete(batch, pending, openings)
-        return [answer_value(w.text, w.token_ids, w.finish, lp, self.format) for w, lp in zip(written, logps, strict=True)]
+        texts = self._written(batch, pending, values, given)
+        return [answer_value(*text, lp, self.format) for text, lp in zip(texts, logps, strict=True)]
+
+    def _written(
+        self, batch: Batch, pending: list[list[int]], values: Sequence[Mapping[str, str]], given: Sequence[Mapping[str, str]]
+    ) -> list[tuple[str, Sequence[int], str]]:
+        """Text, tokens and finish of each answer: the free property is the reference's, or the teacher writes it."""
+        free = [self._free()] if self.format.rest else []
+        done: dict[int, tuple[str, Sequence[int], str]] = {}
+        for row, (value, known) in enumerate(zip(values, given, strict=True)):
+            if all(name in known for name in free):
+                text = self.format.text({**value, **{name: known[name] for name in free}})
+                done[row] = (text, [*self.local.encode(text), self._eos], "stop")
+        open_rows = [row for row in range(len(values)) if row not in done]
+        if open_rows:
+            batch.keep_rows(open_rows)
+            names = [f.name for f in self.format.fields]
+            openings = [self.local.encode(self.format.opening([values[row][n] for n in names])) for row in open_rows]
+            written = self.local.complete(batch, [pending[row] for row in open_rows], openings)
+            done |= {row: (w.text, w.token_ids, w.finish) for row, w in zip(open_rows, written, strict=True)}
+        return [done[row] for row in range(len(values))]
 
     def _free(self) -> str:
         if len(self.format.rest) != 1:

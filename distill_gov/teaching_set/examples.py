@@ -32,6 +32,7 @@ class TeachingExample:
     """Redacted."""
     answer: str
     answer_source: Literal["teacher", "reference"]
+    """``reference``: the decisions are those of the trace's reference, and so is the text where the reference has one."""
     tags: Mapping[str, Any]
 
 

@@ -35,7 +35,7 @@ class AnswerItem:
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The parsed answer, where it is JSON."""
     recorded: bool = False
-    """Somebody wrote it before there was redaction, which put its placeholders in; a teacher writes only what it read."""
+    """Somebody wrote the reply before there was redaction, which put its placeholders in; a teacher repeats what it read."""
 
 
 _BOILERPLATE = re.compile(

@@ -98,6 +98,26 @@ def test_answers_do_not_depend_on_the_batch() -> None:
     assert [a["text"] for a in together] == [t.answer([m])[0]["text"] for m in MESSAGES]
 
 
+def test_what_a_reference_settles_is_written_and_the_doubts_are_kept() -> None:
+    t = teacher(1)
+    alone = t.answer(MESSAGES)
+    given: list[dict[str, str]] = [
+        {}, {"intent": "other", "action": "escalate"}, {"intent": "refund", "action": "auto", "reply": "Sent."}
+    ]  # fmt: skip
+    first, second, third = t.answer(MESSAGES, given)
+    assert first["text"] == alone[0]["text"]
+    written = json.loads(second["text"])
+    Draft202012Validator(SCHEMA).validate(written)
+    assert (written["intent"], written["action"]) == ("other", "escalate")
+    assert third["text"] == canonical("refund", "auto", "Sent.")
+    assert third["tokens"] == [*t.local.encode(third["text"]), END]
+    for with_reference, without in zip((second, third), alone[1:], strict=True):
+        assert list(with_reference["decisions"]["intent"].values()) == pytest.approx(
+            list(without["decisions"]["intent"].values()), abs=5e-4
+        )
+    assert [a["text"] for a in t.answer(MESSAGES[2:], given[2:])] == [third["text"]]
+
+
 def test_scores_are_the_distributions_the_full_model_gives_under_the_grammar() -> None:
     t = teacher(3, top_k=4, temperature=2.0)
     answers = [canonical("refund", "auto", "Hi."), canonical("other", "escalate", "Sent to a person.")]

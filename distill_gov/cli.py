@@ -392,6 +392,7 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     if as_json:
         return _show(as_json, _held(project.layout.run(run).verdict(verdict.policy, subject)), "", verdict.exit_code)
     top = headline(verdict, (), run=run, policy=verdict.policy, simulated=verdict.simulated)
+    _print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in verdict.headers.items()))
     _print(gates_table(verdict, load_policy(project.policy_path(policy))))
     _print(f"{top.icon} {top.state}: {top.why}")
     if verdict.simulated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shutil
 import time
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, DistillGovError, NothingLeftError
+from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
 from distill_gov.stages.carried import clean_answered, free_texts
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
@@ -26,7 +28,9 @@ from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_
 from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
-from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA
+from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
+from redaction.residual import residual_many
+from redaction.surrogates import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,8 +67,11 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
 
     Raises:
         NotSealedError, HashMismatchError: the holdout is not sealed, or not what was sealed.
+        UnknownKeyError: the floor names what is no decision field.
+        MalformedFileError: an id in which redaction finds personal data.
         TeacherNotAdmittedError: the teacher is under the floor.
         NothingLeftError: no trace came in, or none is left.
+        IntegrityError: what would be taught still holds personal data.
     """
     settings, layout = project.settings, run.layout
     seal = project.sealed()
@@ -75,6 +82,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         return before
     # What a killed build left is made again, so nothing of it may be taken for this one's.
     shutil.rmtree(layout.teaching, ignore_errors=True)
+    _check_floor(project)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
@@ -96,13 +104,14 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
         examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
+        scan = _scan(project, kept, examples)
         targets = _score(project, pool, kept, answers, examples, facts, clock)
     finally:
         if pool is not None:
             pool.__exit__()
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
-    return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts)
+    return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
 def build_inputs(project: Project, seal: str) -> dict[str, str]:
@@ -126,6 +135,19 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
     if s.teacher.model:
         inputs["teacher's weights"] = project.model_digest(s.teacher.model)
     return inputs
+
+
+def _check_floor(project: Project) -> None:
+    teacher = project.settings.teacher
+    known = [field.name for field in project.format.fields] if teacher.kind == "prompted" else []
+    for name in teacher.floor if known else ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            raise UnknownKeyError(
+                f"`{name}` is no decision field",
+                where="distill.yaml: teacher.floor",
+                fix=f"Did you mean `{near[0]}`?" if near else f"One of {', '.join(known)}.",
+            )
 
 
 def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[Decision]) -> list[Trace]:
@@ -324,6 +346,31 @@ def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> Teachi
     return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
 
 
+def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[TeachingExample]) -> dict[str, int]:
+    """Scan every text that will be taught once more, as it will be stored; ``scanned`` texts, ``residual`` hits.
+
+    Raises:
+        IntegrityError: something personal is left. Nothing was written, and nothing was scored by the teacher.
+    """
+    texts = [text for chat, example in zip(chats, examples, strict=True) for text in _taught_texts(project, chat, example)]
+    left = sum(map(len, residual_many(texts, project.redactor)))
+    if left:
+        raise IntegrityError(
+            f"{left} personal values are left in texts to be taught",
+            where=project.settings.traces,
+            fix="Report it; nothing was written.",
+        )
+    return {"scanned": len(texts), "residual": left}
+
+
+def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
+    for index, message in enumerate(example.messages):
+        own = tuple(f for f in chat.findings if (f.item, f.field) == (example.trace, f"/{index}/content"))
+        yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
+    for text in free_texts(example.answer, project.format_or_none):
+        yield Redacted(text, (), tuple(placeholders(text)))
+
+
 def _score(
     project: Project,
     pool: Pool | None,
@@ -363,6 +410,7 @@ def _write(
     findings: Sequence[Any],
     books: Sequence[Any],
     facts: dict[str, Any],
+    scan: Mapping[str, int],
 ) -> StageManifest:
     layout = run.layout
     write_examples(layout.examples, examples)
@@ -376,11 +424,11 @@ def _write(
         write_soft_targets(layout.soft_targets, targets)
     facts |= {
         "books": [asdict(line) for line in books],
-        "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), "residual": 0},
+        "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), **scan},
         "origin": dict(Counter(str(e.tags.get("origin", "given")) for e in examples)),
         "answer_source": dict(Counter(e.answer_source for e in examples)),
     }
-    write_text(layout.datasheet, _datasheet(project, facts, books))
+    write_text(layout.datasheet, datasheet(project, facts, books))
     manifest = StageManifest(
         stage="build",
         inputs=inputs,
@@ -396,23 +444,3 @@ def _write(
         seconds=clock.seconds,
     )
     return finish(layout.manifest("build"), manifest, project.ledger, layout.name)
-
-
-def _datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[Any]) -> str:
-    t = project.settings.teacher
-    lines = [
-        f"# Teaching set of {project.settings.task}",
-        "",
-        f"Answers by the teacher: {t.note or t.kind}. Licence {t.licence}, revision {t.revision}, "
-        f"terms accepted by {t.terms_accepted_by or 'nobody (not approved)'}.",
-        f"Model input: {project.settings.model_input}.",
-        "",
-        "| stage | unit | in | made | kept | dropped | reserved |",
-        "|---|---|---|---|---|---|---|",
-        *(f"| {b.stage} | {b.unit} | {b.came_in} | {b.made} | {b.kept} | {b.dropped} | {b.reserved} |" for b in books),
-        "",
-        "Personal values replaced, by entity: "
-        + (", ".join(f"{n} {c}" for n, c in sorted(facts["redaction"]["by_entity"].items())) or "none"),
-        "",
-    ]
-    return "\n".join(lines)

@@ -119,6 +119,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
             "speed": bench.speed,
             "reference": bench.reference_figures,
             "redaction_recall": bench.recall,
+            "model_input": s.model_input,
         },
         started=started,
         finished=now(),

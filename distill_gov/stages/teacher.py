@@ -130,15 +130,15 @@ def admitted_teacher(
             for i, value in enumerate(values):
                 value[field.name] = labelled[i] if len(dev) <= i < fitted else chosen[i]
             alignments[field.name] = alignment.as_json()
-    admission = {
-        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name, 0.0), "n": len(r)}
+    admission: dict[str, dict[str, Any]] = {
+        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name), "n": len(r)}
         for name, r in right.items()
     }
     for name, figure in admission.items():
-        if not figure["value"] >= figure["floor"]:
+        floor = figure["floor"]
+        if floor is not None and not figure["value"] >= floor:
             raise TeacherNotAdmittedError(
-                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases,"
-                f" under its floor {figure['floor']}",
+                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {floor}",
                 where="distill.yaml: teacher.floor",
                 fix="Give it better examples, or another teacher.",
             )

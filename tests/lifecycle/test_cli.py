@@ -85,7 +85,7 @@ def verdict(name: Outcome = "PASS", **changes: Any) -> Verdict:
         outcomes=(outcome(name),),
         policy="gates",
         policy_digest="sha256:p",
-        headers={"owner": "us"},
+        headers={"owner": "us", "approved_by": "not approved"},
         subject_name="student",
         subject="sha256:s",
         attempt=1,
@@ -95,6 +95,7 @@ def verdict(name: Outcome = "PASS", **changes: Any) -> Verdict:
         evidence={},
         ledger_head="sha256:head",
         at="2026-11-22T12:00:00Z",
+        model_input="redacted",
     )
     return replace(made, **changes)
 

@@ -392,6 +392,8 @@ def _score(
     ]
     with clock.step("teacher scores", len(items)) as advance:
         scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
+    # What the trainer holds the soft targets against.
+    facts["soft_targets"] = {"teacher": pool.spec.identity}
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)
 
 

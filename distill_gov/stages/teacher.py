@@ -15,6 +15,7 @@ from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
 from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, clean_chats
 from distill_gov.stages.settled import versions
+from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
 from distill_gov.traces import Trace, read_traces, reference_answer
 from distill_gov.workers import Pool, WorkerSpec
@@ -163,7 +164,7 @@ def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
         role="teacher",
         model=project.model_digest(t.model),
         prompt=digest_json(arguments),
-        template=digest_json("policy prompt lines/1"),
+        template=digest_json(TEMPLATE),
         decoding=f"grammar, {t.max_tokens} tokens",
         engine=f"transformers {versions().get('transformers', '')}",
         note=t.note,

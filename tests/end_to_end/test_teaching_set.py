@@ -1,7 +1,8 @@
-"""What the build leaves: a teaching set that was scanned once more, with a datasheet that hides nothing that is missing."""
+"""The teaching set: scanned once more, with a datasheet that hides nothing, and trained only as it was built."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from distill_gov.records.manifest import read_manifest
+from distill_gov.project import Project
+from distill_gov.records.manifest import hash_outputs, read_manifest, write_manifest
 from distill_gov.stages import build
+from distill_gov.teachers.soft_targets import read_soft_targets, write_soft_targets
+from distill_gov.teaching_set.examples import read_examples, write_examples
 from tests.end_to_end.commands import command
 from tests.end_to_end.conftest import Finished
-from tests.end_to_end.tiny_project import PLANTED, files, write_jsonl
+from tests.end_to_end.tiny_project import PLANTED, files, write_jsonl, write_settings
 
 
 def test_what_is_taught_was_scanned_again(finished: Finished) -> None:
@@ -82,3 +86,71 @@ def test_a_policy_about_raw_text_is_not_met_by_a_run_on_redacted_text(copy: Path
     ended = command(copy, "gate", "--policy", "gates.raw", "--json")
     assert "requires.model_input" in {o["gate"] for o in ended.json["outcomes"] if o["outcome"] == "INCONCLUSIVE"}
     assert (ended.code != 0, ended.json["decision"]) == (True, "BLOCKED")
+
+
+# --- training takes nothing on trust
+
+
+@pytest.fixture
+def built(copy: Path) -> Path:
+    """The finished project before it was trained."""
+    (copy / "runs/r1/manifests/train.json").unlink()
+    shutil.rmtree(copy / "runs/r1/student")
+    return copy
+
+
+def test_a_teaching_set_as_it_was_built_is_trained(built: Path) -> None:
+    assert command(built, "train").code == 0
+
+
+@pytest.mark.parametrize("name", ["examples.parquet", "soft_targets/shard-00000.parquet", "decisions.parquet", "datasheet.md"])
+@pytest.mark.parametrize("how", ["changed", "missing"])
+def test_a_teaching_file_that_is_not_what_was_built_is_not_trained(built: Path, name: str, how: str) -> None:
+    path = built / "runs/r1/teaching" / name
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b" ")
+    ended = command(built, "train")
+    assert ended.code == 4
+    assert f"teaching/{name}: {how} since the build" in ended.error
+    assert not (built / "runs/r1/student").exists()
+
+
+def test_a_shard_that_nobody_built_is_not_trained(built: Path) -> None:
+    folder = built / "runs/r1/teaching/soft_targets"
+    shutil.copy(folder / "shard-00000.parquet", folder / "shard-00001.parquet")
+    ended = command(built, "train")
+    assert (ended.code, "shard-00001.parquet: added" in ended.error) == (4, True)
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 1.5}, {"top_k": 4}])
+def test_targets_captured_under_other_settings_are_not_trained(built: Path, setting: dict[str, Any]) -> None:
+    write_settings(built, teacher=setting)
+    ended = command(built, "train")
+    assert ended.code == 4
+    assert "another teacher, prompt, text or setting" in ended.error
+
+
+@pytest.mark.parametrize("changed", ["answer", "prompt", "teacher", "support"])
+def test_targets_of_something_else_are_not_trained_even_where_every_digest_fits(built: Path, changed: str) -> None:
+    layout = Project.open(built).run("r1").layout
+    examples, facts = read_examples(layout.examples), dict(read_manifest(layout.manifest("build")).facts)
+    first = examples[0]
+    if changed == "answer":
+        other = replace(first, answer=next(e.answer for e in examples if e.answer != first.answer))
+        write_examples(layout.examples, [other, *examples[1:]])
+    elif changed == "prompt":
+        write_examples(layout.examples, [replace(first, messages=examples[1].messages), *examples[1:]])
+    elif changed == "teacher":
+        facts["soft_targets"] = {"teacher": "sha256:" + "9" * 64}
+    else:
+        targets = sorted(read_soft_targets(layout.soft_targets, {}).values(), key=lambda t: t.example)
+        write_soft_targets(layout.soft_targets, [replace(targets[0], support="full"), *targets[1:]])
+    manifest = replace(
+        read_manifest(layout.manifest("build")), facts=facts, outputs=hash_outputs(layout.root, [layout.teaching])
+    )
+    write_manifest(layout.manifest("build"), manifest)
+    ended = command(built, "train")
+    assert ended.code == 4
+    assert ("mixed" if changed == "support" else f"`{first.id}`") in ended.error

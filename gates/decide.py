@@ -17,7 +17,7 @@ from distill_gov.records.layout import RunLayout
 from evals.catalogue import CONTRADICTIONS, NOTES, lookup
 from evals.evidence import Measurement, MeasurementRequest, Subject
 from gates.plan import needed_cases
-from gates.policy import GateRule, Policy
+from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Outcome, Verdict
 
 __all__ = ["decide", "verify_verdict"]
@@ -35,6 +35,7 @@ class _Circumstances:
     datasets: Mapping[str, str]
     references: Mapping[str, str]
     attempt: int
+    model_input: str
     evidence: Mapping[str, str]
     at: str
 
@@ -57,6 +58,7 @@ def decide(
     references: Mapping[str, str],
     expected_dataset: Mapping[str, str],
     attempt: int,
+    model_input: str,
     ledger_head: str,
     measurements_digest: str,
     evidence: Mapping[str, str],
@@ -71,6 +73,7 @@ def decide(
         references: name to :attr:`Subject.digest` of the subjects that gates compare with.
         expected_dataset: suite to the digest of the cases that had to be used.
         attempt: the how-manieth student measured on this holdout, from 1.
+        model_input: what the subjects read, ``redacted`` or ``raw``; empty where it is not recorded.
         ledger_head: the ledger's last digest.
         measurements_digest: digest of the measurements file.
         evidence: path below the run to digest of every evidence file, the manifests of the stages included.
@@ -85,6 +88,7 @@ def decide(
         datasets=dict(expected_dataset),
         references=dict(references),
         attempt=attempt,
+        model_input=model_input,
         evidence=dict(evidence),
         at=at,
     )
@@ -105,6 +109,7 @@ def verify_verdict(verdict: Verdict, policy: Policy, measurements: Sequence[Meas
         datasets=verdict.datasets,
         references=verdict.references,
         attempt=verdict.attempt,
+        model_input=verdict.model_input,
         evidence=verdict.evidence,
         at=verdict.at,
     )
@@ -140,7 +145,8 @@ def _judge(
     ledger_head: str,
     measurements_digest: str,
 ) -> Verdict:
-    missing = tuple(_missing_stage(stage) for stage in policy.requires if _manifest(stage) not in circumstances.evidence)
+    absent = [stage for stage in policy.requires if _manifest(stage) not in circumstances.evidence]
+    missing = (*map(_missing_stage, absent), *_other_input(policy, circumstances))
     gates = tuple(_outcome(policy, rule, measurements, circumstances) for rule in policy.gates)
     outcomes = (*missing, *gates)
     evaluated = {outcome.gate for outcome in gates if outcome.required}
@@ -152,7 +158,8 @@ def _judge(
         outcomes=outcomes,
         policy=policy.name,
         policy_digest=policy.digest,
-        headers=dict(policy.headers),
+        headers={key: shown(value) for key, value in policy.headers.items()},
+        model_input=circumstances.model_input,
         subject_name=circumstances.subject_name,
         subject=circumstances.subject,
         attempt=circumstances.attempt,
@@ -172,11 +179,24 @@ def _manifest(stage: str) -> str:
 
 
 def _missing_stage(stage: str) -> GateOutcome:
+    return _not_met(stage, "absent", f"the policy requires stage `{stage}`, and its manifest is not among the evidence")
+
+
+def _other_input(policy: Policy, given: _Circumstances) -> tuple[GateOutcome, ...]:
+    """Whether the subjects read another kind of text than the policy is about. Where nothing was measured, nothing was read."""
+    wanted = policy.headers["model_input"]
+    if not given.subject or given.model_input == wanted:
+        return ()
+    was = f"{given.model_input} text" if given.model_input else "text of a kind that is not recorded"
+    return (_not_met("model_input", "other_input", f"the policy is about models that read {wanted} text, these read {was}"),)
+
+
+def _not_met(requirement: str, code: str, reason: str) -> GateOutcome:
     return GateOutcome(
-        gate=f"requires.{stage}",
+        gate=f"requires.{requirement}",
         outcome="INCONCLUSIVE",
-        reason=f"the policy requires stage `{stage}`, and its manifest is not among the evidence",
-        code="absent",
+        reason=reason,
+        code=code,
         measurement=None,
         reference_value=None,
         limit=0.0,

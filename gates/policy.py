@@ -27,6 +27,14 @@ __all__ = ["HEADERS", "GateRule", "Policy", "RatingsPlan", "load_policy"]
 HEADERS = ("intended_use", "not_for", "risk_tier", "owner", "validated_by", "approved_by", "approved_on", "review_by")
 """Keys that every policy must have; an empty value is allowed and shown as "not approved"."""
 
+NOT_APPROVED = "not approved"
+
+
+def shown(header: str) -> str:
+    """A header or a teacher's terms as everybody gets to see them: nothing that was left empty looks settled."""
+    return header.strip() or NOT_APPROVED
+
+
 RATINGS_SUITE = "ratings"
 """The suite of blinded ratings. Its gates accept human provenance only, unless the policy says otherwise."""
 

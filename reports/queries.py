@@ -19,7 +19,7 @@ from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
 from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
 from evals.evidence import CaseResult, Measurement, Subject, read_cases, read_measurements, read_subjects
-from gates.policy import GateRule, Policy
+from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Verdict, read_verdict
 from redaction.findings import FINDING_FORMAT
 from reports.headline import headline
@@ -49,11 +49,10 @@ from reports.trust import (
     unchecked,
     verdict_problems,
 )
-from reports.wording import ABSENT, MARKS, amount, as_stored, bound_of, estimand_of, must_be, not_shown, size, unit_of
+from reports.wording import ABSENT, MARKS, NO_FLOOR, amount, as_stored, bound_of, estimand_of, must_be, not_shown, size, unit_of
 
-__all__ = ["NOT_APPROVED", "policies_judged", "read_reliability", "read_run", "reliability_choices"]
+__all__ = ["policies_judged", "read_reliability", "read_run", "reliability_choices"]
 
-NOT_APPROVED = "not approved"
 _STUDENT = "student"
 """Whose verdict has a policy's plain file name (:meth:`RunLayout.verdict`)."""
 _TEACHER_TERMS = ("licence", "revision", "terms_accepted_by")
@@ -179,16 +178,12 @@ def _fact(manifest: StageManifest, name: str, kind: Any) -> Any:
 
 
 def _headers(verdict: Verdict | None, build: StageManifest | None) -> tuple[tuple[str, str], ...]:
-    rows = [
-        (key.replace("_", " "), value.strip() or NOT_APPROVED) for key, value in (verdict.headers if verdict else {}).items()
-    ]
+    rows = [(key.replace("_", " "), shown(value)) for key, value in (verdict.headers if verdict else {}).items()]
     teacher = build.settings.get("teacher") if build else None
     terms = teacher if isinstance(teacher, Mapping) else {}
     for key in _TEACHER_TERMS if build else ():
         value = terms.get(key)
-        rows.append(
-            (f"teacher {key.replace('_', ' ')}", value.strip() or NOT_APPROVED if isinstance(value, str) else NOT_APPROVED)
-        )
+        rows.append((f"teacher {key.replace('_', ' ')}", shown(value if isinstance(value, str) else "")))
     return tuple(rows)
 
 
@@ -350,7 +345,7 @@ def _residual(redaction: Part[RedactionSummary]) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class _AdmissionFact:
     value: float
-    floor: float
+    floor: float | None
     n: int
 
 
@@ -361,8 +356,9 @@ def _admission(manifest: StageManifest) -> Part[tuple[AdmissionRow, ...]]:
     rows = []
     for metric, fact in facts.items():
         unit = unit_of(metric)
-        value, floor = amount(fact.value, unit, apart_from=fact.floor), amount(fact.floor, unit)
-        rows.append(AdmissionRow(metric, value, floor, fact.n, admitted=fact.value >= fact.floor))
+        value = amount(fact.value, unit, apart_from=fact.floor)
+        floor = NO_FLOOR if fact.floor is None else amount(fact.floor, unit)
+        rows.append(AdmissionRow(metric, value, floor, fact.n, admitted=fact.floor is None or fact.value >= fact.floor))
     return Part(tuple(rows))
 
 

@@ -31,6 +31,7 @@ __all__ = [
 
 ABSENT = "–"
 NOT_DONE = "not done"
+NO_FLOOR = "no floor"
 SIMULATED = "Simulated ratings: made by a script, not by people. Nothing here may be promoted."
 STATEMENT = (
     "This suite makes evidence. It does not declare conformity with any law or standard; that remains the act of a person "

@@ -18,12 +18,12 @@ from distill_gov.records.manifest import StageManifest, done_before, hash_output
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
 from distill_gov.stages.chats import user_text
+from distill_gov.stages.identifiers import presentable_traces
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
 from distill_gov.stages.targets import TargetMaker
 from distill_gov.teaching_set.examples import read_examples
-from distill_gov.traces import read_traces
 from distill_gov.workers import Pool, WorkerSpec
 from evals.cases import Case, dataset_digest
 from evals.catalogue import SCHEMA_VALID
@@ -119,6 +119,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
             "speed": bench.speed,
             "reference": bench.reference_figures,
             "redaction_recall": bench.recall,
+            "model_input": s.model_input,
         },
         started=started,
         finished=now(),
@@ -152,7 +153,7 @@ def _suites(project: Project, run: Run, clock: Prepared) -> dict[str, list[Case]
     with clock.step("redacting the suites"):
         suites = {HOLDOUT: as_cases(project, HOLDOUT, reserved_traces(project, run, "evaluate"))}
         for name, path in project.settings.suites.items():
-            suites[name] = as_cases(project, name, read_traces(project.file(path)))
+            suites[name] = as_cases(project, name, presentable_traces(project, path))
     if project.answer_schema is not None:
         suites[FORMAT_SUITE] = format_cases(suites)
     ids = [c.id for c in suites.get(FORMAT_SUITE, [])]

@@ -63,6 +63,7 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str = "student"
             references={n: s.digest for n, s in subjects.items()},
             expected_dataset=datasets,
             attempt=_attempt(project, subjects.get("student")),
+            model_input=str(evaluated.facts.get("model_input", "")) if evaluated else "",
             ledger_head=project.ledger.head,
             measurements_digest=digest_file(place),
             evidence=evidence,

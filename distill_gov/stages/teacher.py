@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
-from distill_gov.stages.chats import CleanChat, clean_chat
+from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.chats import CleanChat, clean_chats
 from distill_gov.stages.settled import versions
+from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
-from distill_gov.traces import Trace, read_traces
+from distill_gov.traces import Trace, read_traces, reference_answer
 from distill_gov.workers import Pool, WorkerSpec
 from evals.evidence import Subject
 
@@ -35,10 +38,26 @@ def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
 
 
 def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
-    chats = [clean_chat(project.redactor, t, t.messages) for t in traces]
+    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in traces]))
+    _refuse_unredacted(chats)
+    return [c.text for c in chats]
+
+
+def _refuse_unredacted(chats: Sequence[CleanChat]) -> None:
     if any(c.refused for c in chats):
         raise BadInputError("a gold or dev message could not be redacted", fix="Remove it from the file.")
-    return [c.text for c in chats]
+
+
+def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
+    """What the prompt shows of the gold traces: a message and its right answer, redacted together."""
+    names = (*(f.name for f in project.format.fields), *project.format.rest)
+    known = [replace(t, reference={n: v for n, v in (t.reference or {}).items() if n in names}) for t in shown]
+    chats = list(clean_answered(project.redactor, known, project.format, reference_answer))
+    _refuse_unredacted(chats)
+    return [
+        {"message": chat.text, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
+        for chat in chats
+    ]
 
 
 def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path | None = None) -> WorkerSpec:
@@ -47,10 +66,7 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
 
     t = project.settings.teacher
     shown, _ = _gold(project)
-    examples = [
-        {"message": text, **{k: str(v) for k, v in (trace.reference or {}).items()}}
-        for trace, text in zip(shown, _texts(project, shown), strict=True)
-    ]
+    examples = _examples(project, shown)
     return spec(
         model or project.model_directory(t.model),
         schema=project.answer_document,
@@ -115,15 +131,15 @@ def admitted_teacher(
             for i, value in enumerate(values):
                 value[field.name] = labelled[i] if len(dev) <= i < fitted else chosen[i]
             alignments[field.name] = alignment.as_json()
-    admission = {
-        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name, 0.0), "n": len(r)}
+    admission: dict[str, dict[str, Any]] = {
+        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name), "n": len(r)}
         for name, r in right.items()
     }
     for name, figure in admission.items():
-        if not figure["value"] >= figure["floor"]:
+        floor = figure["floor"]
+        if floor is not None and not figure["value"] >= floor:
             raise TeacherNotAdmittedError(
-                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases,"
-                f" under its floor {figure['floor']}",
+                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {floor}",
                 where="distill.yaml: teacher.floor",
                 fix="Give it better examples, or another teacher.",
             )
@@ -183,7 +199,7 @@ def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
         role="teacher",
         model=project.model_digest(t.model),
         prompt=digest_json(arguments),
-        template=digest_json("policy prompt lines/1"),
+        template=digest_json(TEMPLATE),
         decoding=f"grammar, {t.max_tokens} tokens",
         engine=f"transformers {versions().get('transformers', '')}",
         note=t.note,

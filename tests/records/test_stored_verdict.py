@@ -33,6 +33,7 @@ VERDICT = Verdict(
     evidence={"evidence/subjects.json": "sha256:e"},
     ledger_head="sha256:h",
     at="2026-11-22T12:00:00Z",
+    model_input="redacted",
     datasets={"holdout": "sha256:d"},
     references={"teacher": "sha256:t"},
 )
@@ -43,6 +44,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "policy_digest": (None, {}),
     "headers": ([], None, {"owner": 1}, {"owner": None}, ""),
     "subject_name": (None, 0),
+    "model_input": (None, 0),
     "subject": (None, []),
     "attempt": ("1", True, 1.0, None),
     "max_attempts": ("5", False, 1e9, None),

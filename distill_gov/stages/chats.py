@@ -11,7 +11,7 @@ from redaction import Finding, Redactor
 from redaction.findings import Redacted
 from redaction.residual import residual
 
-__all__ = ["CleanChat", "asked", "clean_chat", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "user_text"]
 
 Messages = tuple[Mapping[str, str], ...]
 

@@ -20,7 +20,17 @@ from distill_gov.records.digest import canonical_json
 from distill_gov.records.errors import DuplicateIdError, MalformedFileError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import read_jsonl, write_jsonl
 
-__all__ = ["TRACE_SCHEMA", "Trace", "parse_trace", "read_traces", "recorded_answer", "shown_key", "trace_row", "write_traces"]
+__all__ = [
+    "TRACE_SCHEMA",
+    "Trace",
+    "given_answer",
+    "parse_trace",
+    "read_traces",
+    "recorded_answer",
+    "shown_key",
+    "trace_row",
+    "write_traces",
+]
 
 
 def _text(description: str, **more: Any) -> dict[str, Any]:
@@ -232,3 +242,9 @@ def recorded_answer(trace: Trace) -> str | None:
     """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``)."""
     last = trace.messages[-1]
     return last["content"] if last["role"] == "assistant" else None
+
+
+def given_answer(trace: Trace) -> str | None:
+    """What a recorded teacher says: the answer that the trace carries, else its reference as JSON."""
+    said = recorded_answer(trace)
+    return json.dumps(dict(trace.reference), ensure_ascii=False) if said is None and trace.reference is not None else said

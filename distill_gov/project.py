@@ -187,11 +187,11 @@ class Project:
         others = sorted(p for p in self.layout.root.glob("gates*.yaml") if p != own)
         return [load_policy(p) for p in ([own] if own.exists() else []) + others]
 
-    def planned_cases(self, policy: Policy, *, progress: Progress | None = None) -> dict[str, int]:
+    def planned_cases(self, policy: Policy) -> dict[str, int]:
         """How many cases will count for each gate, as the project's files have them."""
         from distill_gov.stages.suites import planned_cases
 
-        return planned_cases(self, policy, progress or NoProgress())
+        return planned_cases(self, policy)
 
 
 class Run:

@@ -17,7 +17,7 @@ from distill_gov.records.errors import BadInputError, DistillGovError, MissingFi
 from distill_gov.records.files import loads_strict, write_text
 from distill_gov.records.keys import KeyRing, Subkey
 from distill_gov.records.layout import ProjectLayout
-from distill_gov.traces import Trace, given_answer, recorded_answer, write_traces
+from distill_gov.traces import Trace, carried_answer, recorded_answer, write_traces
 
 __all__ = ["HOLDOUT_SHARE", "Scaffolded", "example_directory", "scaffold"]
 
@@ -129,11 +129,11 @@ def _on_own_chats(
     }
     imported = import_traces(files, mapping=mapping, defaults=defaults, text=text, label=label)
     everything = [_with_text_labels(trace) for trace in imported.traces]
-    traces = [trace for trace in everything if given_answer(trace) is not None]
-    unanswered = [trace for trace in everything if given_answer(trace) is None]
+    traces = [trace for trace in everything if carried_answer(trace) is not None]
+    unanswered = [trace for trace in everything if carried_answer(trace) is None]
     _refuse_too_little(traces, files[0])
     labels = bool(label or (mapping and mapping.label))
-    schema = _inferred_schema([given_answer(trace) or "" for trace in traces], labels=labels)
+    schema = _inferred_schema([carried_answer(trace) or "" for trace in traces], labels=labels)
     keyring = _common(layout)
     teaching, holdout = _split(traces, keyring.subkey("holdout-split"))
     for name, part in (("teaching", teaching), ("holdout", holdout), ("unanswered", unanswered)):

@@ -23,10 +23,11 @@ from distill_gov.records.files import read_jsonl, write_jsonl
 __all__ = [
     "TRACE_SCHEMA",
     "Trace",
-    "given_answer",
+    "carried_answer",
     "parse_trace",
     "read_traces",
     "recorded_answer",
+    "reference_answer",
     "shown_key",
     "trace_row",
     "write_traces",
@@ -244,7 +245,12 @@ def recorded_answer(trace: Trace) -> str | None:
     return last["content"] if last["role"] == "assistant" else None
 
 
-def given_answer(trace: Trace) -> str | None:
-    """What a recorded teacher says: the answer that the trace carries, else its reference as JSON."""
+def reference_answer(trace: Trace) -> str | None:
+    """A trace's reference as an answer: a JSON object."""
+    return None if trace.reference is None else json.dumps(dict(trace.reference), ensure_ascii=False)
+
+
+def carried_answer(trace: Trace) -> str | None:
+    """The answer that a trace brings along: the recorded one, else its reference."""
     said = recorded_answer(trace)
-    return json.dumps(dict(trace.reference), ensure_ascii=False) if said is None and trace.reference is not None else said
+    return reference_answer(trace) if said is None else said

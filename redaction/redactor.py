@@ -89,15 +89,12 @@ class Redactor:
         Raises:
             RecognizerFailedError, BadInputError
         """
-        return self.detect_many([text])[0]
+        [found] = self.detect_many([text])
+        return found
 
     def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
-        """What :meth:`detect` finds in each text, in one batch of the language model.
-
-        Raises:
-            RecognizerFailedError, BadInputError: over any one of them.
-        """
-        found = self._detect_all(texts, [detection_text(t, placeholders(t)) for t in texts])
+        """As `detect`, of many texts; an error in any of them is raised."""
+        found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
     def redact(self, text: str, *, item: str = "", field: str = "") -> Redacted:

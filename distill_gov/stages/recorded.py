@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill_gov.records.digest import digest_json
-from distill_gov.traces import Trace, given_answer, recorded_answer
+from distill_gov.traces import Trace, recorded_answer, reference_answer
 from evals.evidence import Subject
 from evals.structured import judge
 
@@ -25,7 +25,7 @@ def recorded_answers(project: Project, traces: Sequence[Trace]) -> list[str] | N
     for trace in traces:
         answer = recorded_answer(trace)
         if answer is None:
-            answer = given_answer(trace)
+            answer = reference_answer(trace)
             if answer is None or (project.answer_schema is not None and not judge(answer, project.answer_schema).valid):
                 return None
         answers.append(answer)

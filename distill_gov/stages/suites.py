@@ -14,7 +14,6 @@ from evals.catalogue import lookup
 from evals.score import counts
 
 if TYPE_CHECKING:
-    from distill_gov.progress import Progress
     from distill_gov.project import Project
     from gates.policy import Policy
 
@@ -73,7 +72,7 @@ def format_cases(suites: Mapping[str, Sequence[Case]]) -> list[Case]:
     ]
 
 
-def planned_cases(project: Project, policy: Policy, progress: Progress) -> dict[str, int]:
+def planned_cases(project: Project, policy: Policy) -> dict[str, int]:
     """Suite, ``suite/slice`` and ``suite/metric`` of every gate to the number of cases that will count.
 
     Which messages carry personal data is for the redaction to say, as in ``evaluate``: a suite with a gate on it is redacted.
@@ -84,8 +83,7 @@ def planned_cases(project: Project, policy: Policy, progress: Progress) -> dict[
     for name, path in files.items():
         traces = read_traces(project.file(path))
         if name in redacted:
-            with progress.step(f"redacting {name}"):
-                suites[name] = as_cases(project, name, traces)
+            suites[name] = as_cases(project, name, traces)
         else:
             suites[name] = [_case(project, name, t, tuple(asked(t)), False) for t in traces]
     if project.answer_schema is not None:

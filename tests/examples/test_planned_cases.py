@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from distill_gov.progress import NoProgress
 from distill_gov.records.settings import load_settings
 from distill_gov.scaffold import example_directory
 from distill_gov.settings import DistillSettings
@@ -75,7 +74,7 @@ def results(desk: Any, case: Case) -> CaseResult:
 def test_as_many_cases_count_as_were_planned(desk: Any, name: str) -> None:
     policy = load_policy(DESK / f"{name}.yaml")
     policy = replace(policy, gates=tuple(g for g in policy.gates if g.suite != RATINGS))
-    planned = planned_cases(desk, policy, NoProgress())
+    planned = planned_cases(desk, policy)
     files = {HOLDOUT: desk.settings.holdout, **desk.settings.suites}
     rows = [results(desk, c) for suite, path in files.items() for c in as_cases(desk, suite, read_traces(DESK / path))]
     rows += [replace(r, suite="format", scores={"schema_valid": 1.0}) for r in rows]

@@ -121,7 +121,7 @@ class StandIn:
     def policy_path(self, name: str | None = None) -> Path:
         return self.root / f"{name or 'gates'}.yaml"
 
-    def planned_cases(self, policy: Any, *, progress: Any) -> Mapping[str, int]:
+    def planned_cases(self, policy: Any) -> Mapping[str, int]:
         return {"holdout": 300, "hazardous": 150}
 
     def seal(self) -> Any:

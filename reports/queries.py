@@ -498,11 +498,11 @@ def _fidelity(manifest: StageManifest) -> Part[tuple[FidelityRow, ...]]:
 def _errored(manifest: StageManifest) -> Part[tuple[str, ...]]:
     """What a reader must know of cases that came to no answer."""
     facts: dict[str, dict[str, dict[str, int]]] | None = _fact(manifest, "errored", dict[str, dict[str, dict[str, int]]])
+    lost = [(who, suite, causes) for who, suites in (facts or {}).items() for suite, causes in suites.items()]
     return Part(
         tuple(
-            f"{sum(causes.values()):,} cases of {subject} on {suite} errored ({', '.join(sorted(causes))}): each counts as worst."
-            for subject, suites in (facts or {}).items()
-            for suite, causes in suites.items()
+            f"{sum(causes.values()):,} cases of {who} on {suite} errored ({', '.join(sorted(causes))}) and count as the worst."
+            for who, suite, causes in lost
         )
     )
 

@@ -142,7 +142,7 @@ def test_cases_that_errored_are_said() -> None:
         "evaluate", {}, {}, facts={"errored": {"student": {"holdout": {"RuntimeError": 2, "KeyError": 1}}}}
     )
     assert _errored(manifest).content == (
-        "3 cases of student on holdout errored (KeyError, RuntimeError): each counts as worst.",
+        "3 cases of student on holdout errored (KeyError, RuntimeError) and count as the worst.",
     )
     assert not _errored(StageManifest("evaluate", {}, {})).content
 

@@ -96,15 +96,15 @@ def leaky(bench: Bench) -> None:
 
 
 def planted(answer: Answered, schema: Schema | None) -> Mapping[str, Any] | None:
-    """An answer with a canary for its reply and everything else as it was; None where there is no valid one."""
+    """An answer with a canary for its reply and everything else as it was, validity included; None where that cannot be."""
     if isinstance(answer, Failed):
         return None
     if schema is None:
         return {**answer, "text": CANARIES[0]}
-    value = judge(answer["text"], schema).value
-    if not isinstance(value, dict) or "reply" not in value:
+    judged = judge(answer["text"], schema)
+    if not judged.valid or not isinstance(judged.value, dict) or "reply" not in judged.value:
         return None
-    texts = [json.dumps({**value, "reply": canary}, ensure_ascii=False) for canary in CANARIES]
+    texts = [json.dumps({**judged.value, "reply": canary}, ensure_ascii=False) for canary in CANARIES]
     fitting = [text for text in texts if judge(text, schema).valid]
     return {**answer, "text": fitting[0]} if fitting else None
 

@@ -198,7 +198,7 @@ class Project:
         return [load_policy(p) for p in ([own] if own.exists() else []) + others]
 
     def planned_cases(self, policy: Policy) -> dict[str, int]:
-        """Suite to the number of its cases, as the project's files have them."""
+        """How many cases will count for each gate, as the project's files have them."""
         from distill_gov.stages.suites import planned_cases
 
         return planned_cases(self, policy)

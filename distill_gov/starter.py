@@ -154,9 +154,10 @@ _NOT_INFERIOR = """
     rule: not_inferior_by
     margin: 0.05
     min_n: 300
+    provenance: [measured, imported]
     owner: ML engineering
     risk: People are served worse than by the model that is replaced.
-    rationale: Five points are about the smallest margin that 300 cases can show.
+    rationale: Five points are about the smallest margin that 300 cases can show; the teacher's answers were recorded elsewhere.
 """
 
 _SCHEMA = """

@@ -29,6 +29,7 @@ from reports.record import (
     Baselines,
     ControlRow,
     DropRow,
+    FidelityRow,
     Funnel,
     GateRow,
     Interval,
@@ -94,10 +95,12 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     training = manifests["train"].then(_training, where=_TRAIN)
     baselines = manifests["evaluate"].then(lambda m: _baselines(m, found), where=_EVALUATE)
     speed = manifests["evaluate"].then(_speed, where=_EVALUATE)
+    fidelity = manifests["evaluate"].then(_fidelity, where=_EVALUATE)
+    errored = manifests["evaluate"].then(_errored, where=_EVALUATE)
     reliability = _reliability_of_gates(files, run, verdict)
 
     parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, admission]
-    parts += [training, baselines, speed, *reliability, *([funnel.content.drops] if funnel.content else [])]
+    parts += [training, baselines, speed, fidelity, errored, *reliability, *([funnel.content.drops] if funnel.content else [])]
     doubts = [
         *(holds(verdict, _STUDENT) if verdict else ()),
         *(part.problem for part in parts if part.problem),
@@ -113,7 +116,12 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         policy=policy,
         headline=headline(verdict, problems, run=run.name, policy=policy, simulated=simulated),
         problems=problems,
-        warnings=(*(unchecked(rules, ledger) if verdict else ()), *_passing_controls(controls), *_residual(redaction)),
+        warnings=(
+            *(unchecked(rules, ledger) if verdict else ()),
+            *_passing_controls(controls),
+            *_residual(redaction),
+            *(errored.content or ()),
+        ),
         simulated=simulated,
         verdict=verdict,
         headers=_headers(verdict, manifests["build"].content),
@@ -125,6 +133,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         subjects=subjects.then(lambda s: Part(tuple(s.values())), where="evidence/subjects.json"),
         baselines=baselines,
         speed=speed,
+        fidelity=fidelity,
         controls=controls,
         reliability=reliability,
         ledger=ledger,
@@ -425,6 +434,7 @@ def _levels(subject: str, measured: Sequence[Measurement]) -> dict[str, float | 
 
 @dataclass(frozen=True, slots=True)
 class _SpeedFact:
+    n: int | None = None
     first_token_p50: float | None = None
     first_token_p95: float | None = None
     last_token_p50: float | None = None
@@ -441,6 +451,7 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
         tuple(
             SpeedRow(
                 subject,
+                ABSENT if fact.n is None else f"{fact.n:,}",
                 amount(fact.first_token_p50, "s"),
                 amount(fact.first_token_p95, "s"),
                 amount(fact.last_token_p50, "s"),
@@ -449,6 +460,45 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
                 size(fact.bytes, "B"),
             )
             for subject, fact in facts.items()
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FidelityFact:
+    n: int
+    agreed: int
+    both: int
+    teacher_only: int
+    student_only: int
+    neither: int
+
+
+def _fidelity(manifest: StageManifest) -> Part[tuple[FidelityRow, ...]]:
+    facts: dict[str, _FidelityFact] | None = _fact(manifest, "fidelity", dict[str, _FidelityFact])
+    if not facts:
+        return Part()
+    return Part(
+        tuple(
+            FidelityRow(
+                field,
+                f"{fact.n:,}",
+                amount(fact.agreed / fact.n if fact.n else None, "share"),
+                *(f"{count:,}" for count in (fact.both, fact.teacher_only, fact.student_only, fact.neither)),
+            )
+            for field, fact in facts.items()
+        )
+    )
+
+
+def _errored(manifest: StageManifest) -> Part[tuple[str, ...]]:
+    """What a reader must know of cases that came to no answer."""
+    facts: dict[str, dict[str, dict[str, int]]] | None = _fact(manifest, "errored", dict[str, dict[str, dict[str, int]]])
+    lost = [(who, suite, causes) for who, suites in (facts or {}).items() for suite, causes in suites.items()]
+    return Part(
+        tuple(
+            f"{sum(causes.values()):,} cases of {who} on {suite} errored ({', '.join(sorted(causes))}) and count as the worst."
+            for who, suite, causes in lost
         )
     )
 
@@ -547,13 +597,16 @@ def _reliability(
 ) -> Part[Reliability]:
     path = run.cases(suite, subject)
 
-    def read(at: Path) -> Reliability:
-        results = read_cases(at)
+    def made(results: list[CaseResult]) -> Part[Reliability]:
         if digest is not None and any(result.subject != digest for result in results):
             raise MalformedFileError("its cases are of another subject than the verdict names")
-        return _table(results, suite, subject, field)
+        stated = [d.confidence for r in results for d in r.decisions if d.field == field and d.predicted is not None]
+        if stated and all(confidence is None for confidence in stated):
+            # A recorded teacher: nobody knows how sure it was.
+            return Part()
+        return Part(_table(results, suite, subject, field))
 
-    return files.load(path, read)
+    return files.load(path, read_cases).then(made, where=files.name(path))
 
 
 def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str) -> Reliability:

@@ -13,7 +13,7 @@ from redaction.findings import Redacted
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 
-__all__ = ["CleanChat", "asked", "clean_chat", "clean_chats", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text"]
 
 Messages = tuple[Mapping[str, str], ...]
 

@@ -18,7 +18,7 @@ from distill_gov.stages.settled import versions
 from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
 from distill_gov.traces import Trace, read_traces, reference_answer
-from distill_gov.workers import Pool, WorkerSpec
+from distill_gov.workers import Failed, Pool, WorkerSpec
 from evals.evidence import Subject
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from distill_gov.stages.build import Prepared
 
 __all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_answers", "teacher_scores", "teacher_subject"]
+
+SHARD = 16
+"""Texts that are decided or written together."""
 
 
 def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
@@ -157,21 +160,33 @@ def admitted_teacher(
 
 
 def teacher_answers(
-    pool: Pool, texts: Sequence[str], advance: Callable[[int], None], given: Sequence[Mapping[str, str]] | None = None
-) -> list[dict[str, Any]]:
+    pool: Pool,
+    texts: Sequence[str],
+    advance: Callable[[int], None],
+    given: Sequence[Mapping[str, str]] | None = None,
+    *,
+    keep_failures: bool = False,
+) -> list[Any]:
     """A prompted model's answers, with its decisions (:meth:`distill_gov.teachers.prompted.PromptedTeacher.answer`).
 
     All decisions come first: what shares a prompt to write behind is then written together.
 
     Args:
-        advance: called twice with every text's count, once it is decided and once it is written.
+        advance: called for every text twice, once it is decided and once it is written.
         given: for each text, the properties that its reference settles.
+        keep_failures: as :meth:`distill_gov.workers.Pool.run` has it.
     """
-    items = [{"text": t, "given": dict(g)} for t, g in zip(texts, given or [{}] * len(texts), strict=True)]
-    decided = pool.run("decide", items, length=lambda i: len(i["text"]), size=16, advance=advance)
-    items = [{"text": t, "values": d["values"]} for t, d in zip(texts, decided, strict=True)]
-    written = pool.run("write", items, length=_alike, size=16, advance=advance)
-    return [{**w, "decisions": d["decisions"]} for w, d in zip(written, decided, strict=True)]
+    items: list[dict[str, Any]] = [
+        {"text": t, "given": dict(g)} for t, g in zip(texts, given or [{}] * len(texts), strict=True)
+    ]
+    found = pool.run("decide", items, length=lambda i: len(i["text"]), size=SHARD, advance=advance, keep_failures=keep_failures)
+    decided = [place for place, answer in enumerate(found) if not isinstance(answer, Failed)]
+    items = [{"text": texts[place], "values": found[place]["values"]} for place in decided]
+    written = pool.run("write", items, length=_alike, size=SHARD, advance=advance, keep_failures=keep_failures)
+    for place, answer in zip(decided, written, strict=True):
+        failed = isinstance(answer, Failed)
+        found[place] = answer if failed else {**answer, "decisions": found[place]["decisions"]}
+    return found
 
 
 def teacher_scores(
@@ -183,7 +198,7 @@ def teacher_scores(
 ) -> list[dict[str, Any]]:
     """A prompted model's distributions along given answers (:meth:`distill_gov.teachers.prompted.PromptedTeacher.score`)."""
     items = [{"text": t, "values": dict(v), "answer": a} for t, v, a in zip(texts, values, answers, strict=True)]
-    return pool.run("score", items, length=_alike, size=16, advance=advance)
+    return pool.run("score", items, length=_alike, size=SHARD, advance=advance)
 
 
 def _alike(item: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -415,7 +415,8 @@ def test_verify_names_the_gate_that_was_changed(make):
     policy = make.example("gates.yaml")
     measurements = make.all_good(policy)
     verdict = make.verdict_of(policy, measurements)
-    worse = replace(make.good(policy.gates[4]), high=0.5)
+    gap = next(gate for gate in policy.gates if gate.id == "confidence_gap_intent")
+    worse = replace(make.good(gap), high=0.5)
     changed = [worse if m.request == worse.request else m for m in measurements]
     with pytest.raises(IntegrityError, match="confidence_gap_intent"):
         verify_verdict(verdict, policy, changed)

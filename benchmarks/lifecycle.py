@@ -30,7 +30,7 @@ from distill_gov.records.manifest import read_manifest
 
 RUN = "r1"
 STAGES = ("build", "train", "evaluate")
-TEACHERS_WORK = ("models", "features", "answer", "score")
+TEACHERS_WORK = ("models", "features", "decide", "write", "score")
 """Folders of the cache that hold what the teacher did, and the teacher itself."""
 
 _COMMAND = "import sys; from distill_gov.cli import run_arguments; sys.exit(run_arguments(sys.argv[1:]))"
@@ -71,7 +71,7 @@ def run_pass(root: Path, last: Sequence[str] = ()) -> tuple[dict[str, Ran], int]
             raise SystemExit(f"{stage} ended with {found[stage].exit}")
         if stage == "build":
             # Before `evaluate` lets the teacher answer more.
-            answered = kept_tokens(root, "answer")
+            answered = kept_tokens(root, "write")
     if last:
         found[last[0]] = ran(*last)
     return found, answered
@@ -84,8 +84,8 @@ def steps(root: Path) -> dict[str, dict[str, float]]:
 
 
 def kept_tokens(root: Path, kind: str) -> int:
-    """Tokens of the teacher's stored answers (``answer``), or positions of its stored scores (``score``)."""
-    name = {"answer": "tokens", "score": "positions"}[kind]
+    """Tokens of the teacher's stored answers (``write``), or positions of its stored scores (``score``)."""
+    name = {"write": "tokens", "score": "positions"}[kind]
     shards = sorted((ProjectLayout(root).cache / kind).rglob("*.json"))
     return sum(len(result[name]) for shard in shards for result in read_json(shard, format="cache")["results"])
 

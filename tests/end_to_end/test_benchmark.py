@@ -44,9 +44,9 @@ def test_a_stage_that_ends_otherwise_ends_the_pass(lifecycle: ModuleType, tmp_pa
 
 def test_tokens_per_second_of_everything_that_writes_or_reads_some(lifecycle: ModuleType, finished: Finished) -> None:
     cache = ProjectLayout(finished.root).cache
-    stored = [json.loads(p.read_text("utf-8"))["results"] for p in (cache / "answer").rglob("*.json")]
+    stored = [json.loads(p.read_text("utf-8"))["results"] for p in (cache / "write").rglob("*.json")]
     everything = sum(len(result["tokens"]) for results in stored for result in results)
-    assert lifecycle.kept_tokens(finished.root, "answer") == everything > 0
+    assert lifecycle.kept_tokens(finished.root, "write") == everything > 0
     assert lifecycle.kept_tokens(finished.root, "score") > 0
     found = lifecycle.rates(finished.root, 1000)
     run = ProjectLayout(finished.root).run("r1")
@@ -67,8 +67,8 @@ def test_the_second_pass_finds_what_the_teacher_did_and_nothing_else(
     lifecycle.with_the_teachers_work(finished.root, root)
     old, new = ProjectLayout(finished.root), ProjectLayout(root)
     assert (new.keys / "root.key").read_bytes() == (old.keys / "root.key").read_bytes()
-    assert {p.name for p in new.cache.iterdir()} == {"features", "answer", "score"}
-    assert lifecycle.kept_tokens(root, "answer") == lifecycle.kept_tokens(finished.root, "answer")
+    assert {p.name for p in new.cache.iterdir()} == {"features", "decide", "write", "score"}
+    assert lifecycle.kept_tokens(root, "write") == lifecycle.kept_tokens(finished.root, "write")
 
 
 def test_a_pass_runs_every_stage_and_counts_the_teachers_answers_after_the_build(

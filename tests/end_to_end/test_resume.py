@@ -11,7 +11,7 @@ from tests.end_to_end.conftest import Finished
 from tests.end_to_end.content import said
 
 POINTS = (
-    ("*/cache/answer/*.json", 2),  # build: a shard of the teacher's answers is stored, the next one is not
+    ("*/cache/write/*.json", 2),  # build: a shard of the teacher's answers is stored, the next one is not
     ("*/teaching/decisions.parquet", 1),  # build: examples are written, the books are not
     ("*/runs/r1/student", 1),  # train: weights are saved aside
     ("*/evidence/cases/holdout.student.parquet", 1),  # evaluate: the teacher is measured, the student is not

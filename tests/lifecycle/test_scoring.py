@@ -45,10 +45,19 @@ class _Redactor:
         clean = [{**m, "content": m["content"].replace(MAIL, "<EMAIL_1>")} for m in messages]
         return SimpleNamespace(messages=clean, findings=[], issued={str(i): [Span(0, 0)] for i in range(len(clean))})
 
+    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
+        done: list[Any] = []
+        for item, messages in chats:
+            try:
+                done.append(self.redact_messages(messages, item=item))
+            except RecognizerFailedError as error:
+                done.append(error)
+        return done
+
 
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> Scorer:
-    monkeypatch.setattr("distill_gov.stages.chats.residual", lambda *_: [])
+    monkeypatch.setattr("distill_gov.stages.chats.residual_many", lambda texts, _: [[] for _ in texts])
     project: Any = SimpleNamespace(
         answer_schema=make_schema(DOCUMENT), format_or_none=answer_format(DOCUMENT), redactor=_Redactor()
     )

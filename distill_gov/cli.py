@@ -369,7 +369,8 @@ def _plan(project: Project, given: str | None, as_json: bool) -> int:
     from gates.policy import load_policy
 
     policy = load_policy(project.policy_path(given))
-    made = plan(policy, project.planned_cases(policy))
+    with on_stderr().step("planning the gates", len(policy.gates)) as step:
+        made = plan(policy, project.planned_cases(policy), advance=step.advance)
     if as_json:
         return _show(as_json, {"policy": policy.name, "digest": policy.digest, **asdict(made)}, "")
     _print(plan_table(made))

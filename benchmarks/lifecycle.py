@@ -41,8 +41,8 @@ def _training_tokens(root: Path) -> int:
 
 def _once(root: Path) -> tuple[float, int]:
     started = time.perf_counter()
-    code = run_demo(root, progress=on_stderr(), console=Console(stderr=True))
-    return time.perf_counter() - started, code
+    ended = run_demo(root, progress=on_stderr(), console=Console(stderr=True))
+    return time.perf_counter() - started, ended.exit_code
 
 
 def measure(root: Path) -> dict[str, object]:
@@ -51,8 +51,11 @@ def measure(root: Path) -> dict[str, object]:
     epochs = read_manifest(ProjectLayout(root).run("r1").manifest("train")).settings["epochs"]
     tokens = _training_tokens(root) * epochs
     # Everything but the teacher's cached work is done anew.
-    shutil.rmtree(root / "runs")
-    (root / "ledger.jsonl").unlink()
+    layout = ProjectLayout(root)
+    shutil.rmtree(layout.runs)
+    layout.ledger.unlink()
+    for key in layout.keys.glob("*ratings-*.json"):  # of packets that are gone, sealed in a ledger that is gone
+        key.unlink()
     shutil.rmtree(root / ".distill-gov" / "cache" / "subjects", ignore_errors=True)
     for kind in ("grammar", "free"):
         shutil.rmtree(root / ".distill-gov" / "cache" / kind, ignore_errors=True)

@@ -72,6 +72,9 @@ class Verdict:
     """Path below the run to SHA-256 of every evidence file used."""
     ledger_head: str
     at: str
+    registered: str
+    """Digest of the rules that the ledger had under this policy's name before the run's evaluation opened the holdout; empty
+    where there were none."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Suite to the digest its measurements had to carry."""
     references: Mapping[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from distill_gov.records.manifest import StageManifest, done_before, hash_output
 from distill_gov.stages import train as training
 from distill_gov.stages.build import Prepared, reserved_traces
 from distill_gov.stages.chats import user_text
+from distill_gov.stages.registration import EVALUATION, register
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-REGISTERED = "requests.registered"
 CANARY = "Please call Quentin Marlowe on +44 7700 900482 or write to q.marlowe@example.org."
 """Invented; planted by the control ``leaky``."""
 
@@ -136,11 +136,9 @@ def _files(project: Project) -> dict[str, str]:
 
 
 def _register(project: Project, run: Run) -> None:
-    """Pre-registration: what will be measured enters the ledger before the holdout is opened."""
+    """What will be judged, and how, enters the ledger before the holdout is opened."""
     for policy in project.policies():
-        facts = {"run": run.layout.name, "policy": policy.name, "digest": policy.digest, "requests": policy.requests_digest()}
-        if all(dict(e.facts) != facts for e in project.ledger.find(REGISTERED)):
-            project.ledger.append(REGISTERED, facts)
+        register(project.ledger, run.layout.name, policy)
 
 
 def _count_attempt(project: Project, run: Run, student: str, seal: str) -> None:
@@ -150,7 +148,7 @@ def _count_attempt(project: Project, run: Run, student: str, seal: str) -> None:
 
 def _suites(project: Project, run: Run, clock: Prepared) -> dict[str, list[Case]]:
     with clock.step("redacting the suites"):
-        suites = {HOLDOUT: as_cases(project, HOLDOUT, reserved_traces(project, run, "evaluate"))}
+        suites = {HOLDOUT: as_cases(project, HOLDOUT, reserved_traces(project, run, EVALUATION))}
         for name, path in project.settings.suites.items():
             suites[name] = as_cases(project, name, read_traces(project.file(path)))
     if project.answer_schema is not None:

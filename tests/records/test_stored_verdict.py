@@ -33,6 +33,7 @@ VERDICT = Verdict(
     evidence={"evidence/subjects.json": "sha256:e"},
     ledger_head="sha256:h",
     at="2026-11-22T12:00:00Z",
+    registered="sha256:r",
     datasets={"holdout": "sha256:d"},
     references={"teacher": "sha256:t"},
 )
@@ -51,6 +52,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "evidence": ([], {"a": 1}, None),
     "ledger_head": (None, 1),
     "at": (None, 1),
+    "registered": (None, 1, True),
     "datasets": ([], {"holdout": None}),
     "references": ("", {"teacher": 1}),
     "more": (1,),
@@ -123,7 +125,9 @@ def test_a_field_of_the_wrong_type_is_refused(path: Path, place: tuple[str | int
     assert caught.value.where == str(path)
 
 
-@pytest.mark.parametrize("field", ["decision", "outcomes", "policy", "simulated", "subject", "evidence", "format"])
+@pytest.mark.parametrize(
+    "field", ["decision", "outcomes", "policy", "simulated", "subject", "registered", "evidence", "format"]
+)
 def test_a_field_that_is_missing_is_refused(path: Path, field: str) -> None:
     content = json.loads(path.read_text())
     del content[field]

@@ -340,6 +340,7 @@ def judge(
             references={"teacher": TEACHER.digest},
             expected_dataset={suite: f"sha256:{suite}" for suite in ("holdout", "hazardous", "ratings")},
             attempt=1,
+            registered=policy.rules_digest,
             ledger_head=ledger.head,
             measurements_digest=digest_file(run.measurements(policy.name)),
             evidence=evidence,

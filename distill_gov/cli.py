@@ -7,7 +7,6 @@ Results go to stdout, progress and errors to stderr. Exit codes: 0 passed or don
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 
-from distill_gov.exits import OWN_EXCEPTION, failed, print_json, run_app, say
+from distill_gov.exits import OWN_EXCEPTION, at_project, failed, print_json, run_app, say
 from distill_gov.progress import on_stderr
 from distill_gov.records.errors import BadInputError, IntegrityError, MissingFileError
 from distill_gov.records.files import format_name, loads_strict
@@ -74,7 +73,7 @@ def init(
 
     root = directory / name if name else directory
     made = scaffold(root, files=files or [], mapping=_mapping(mapping), text=text, label=label)
-    told = [f"made {root}", *made.said, f"next: distill-gov seal{_at(root)} && distill-gov run{_at(root)}"]
+    told = [f"made {root}", *made.said, f"next: distill-gov seal{at_project(root)} && distill-gov run{at_project(root)}"]
     return _show(as_json, {**asdict(made), "root": str(root)}, "\n".join(told))
 
 
@@ -107,7 +106,7 @@ def import_(
 def seal(directory: Directory = HERE, as_json: AsJson = False) -> int:
     """Commit to the holdout, before anything is built: its digest enters the ledger."""
     entry = _open(directory).seal()
-    told = f"sealed, entry {entry.seq} of the ledger\nledger head {entry.digest}\nnext: distill-gov run{_at(directory)}"
+    told = f"sealed, entry {entry.seq} of the ledger\nledger head {entry.digest}\nnext: distill-gov run{at_project(directory)}"
     return _show(as_json, {"format": format_name("ledger"), **asdict(entry)}, told)
 
 
@@ -156,7 +155,7 @@ def gate(
     project = _open(directory)
     if plan:
         return _plan(project, policy, as_json)
-    verdict = project.run(run).gate(policy, subject=subject)
+    verdict = project.run(run).gate(policy, subject=subject, progress=on_stderr())
     return _show_verdict(project, verdict, policy, subject, run, as_json)
 
 
@@ -170,7 +169,7 @@ def report(
 ) -> int:
     """Write the report, one file that opens anywhere."""
     project = _open(directory)
-    page = project.run(run).report(policy)
+    page = project.run(run).report(policy, progress=on_stderr())
     code = _show(as_json, {"report": str(page)}, f"report: {page}")
     if serve:
         import subprocess
@@ -211,7 +210,7 @@ def promote(
     from gates.registry import read_aliases
 
     project = _open(directory)
-    project.run(run).promote(policy, alias)
+    project.run(run).promote(policy, alias, progress=on_stderr())
     promotion = read_aliases(project.layout.registry)[alias]
     return _show(as_json, asdict(promotion), f"{alias} stands for {promotion.student}\nledger head {project.ledger.head}")
 
@@ -229,7 +228,7 @@ def verify(
     if not project.layout.run(run).root.is_dir():
         # Nothing to find fault with is not the same as no fault.
         raise MissingFileError("no such run", where=str(project.layout.run(run).root), fix="Name one with --run.")
-    problems = project.run(run).verify(evidence_only=evidence_only, expect=expect)
+    problems = project.run(run).verify(evidence_only=evidence_only, expect=expect, progress=on_stderr())
     head = project.ledger.head
     lines = [f"{problem.kind}: {problem.path}" for problem in problems] or [f"run {run} holds"]
     value = {"problems": [asdict(problem) for problem in problems], "ledger_head": head}
@@ -243,18 +242,19 @@ def verify(
 def ratings_export(
     raters: Annotated[list[str], typer.Option("--rater", metavar="NAME", help="One of at least two; repeatable.")],
     cases: Annotated[int | None, typer.Option("--cases", min=1, help="How many cases; default: as the policy has it.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="For a script, apart from people's; never human.")] = False,
     directory: Directory = HERE,
     run: RunName = "r1",
     as_json: AsJson = False,
 ) -> int:
     """Write one offline page and one table a rater, blinded."""
-    exported = _open(directory).run(run).export_ratings(raters, cases)
+    exported = _open(directory).run(run).export_ratings(raters, cases, simulated=simulated, progress=on_stderr())
     files = {rater: {"page": str(files.page), "table": str(files.table)} for rater, files in exported.raters.items()}
     lines = [f"{rater}: {paths['page']} (or {paths['table']})" for rater, paths in files.items()]
     told = [
         *lines,
         f"{exported.cases} cases; key sealed as {exported.sealed}",
-        f"next: distill-gov ratings import FILE... --run {run}{_at(directory)}",
+        f"next: distill-gov ratings import FILE...{' --simulated' if simulated else ''} --run {run}{at_project(directory)}",
     ]
     return _show(as_json, {"raters": files, "cases": exported.cases, "sealed": exported.sealed}, "\n".join(told))
 
@@ -268,18 +268,15 @@ def ratings_import(
     as_json: AsJson = False,
 ) -> int:
     """Check the raters' files, log the unsealing, and open the key."""
-    imported = _open(directory).run(run).import_ratings(files, simulated=simulated)
-    counts = {
-        "rated": sum(result.status == "ok" for result in imported.results),
-        "quarantined": len(imported.quarantined),
-        "cannot_judge": imported.cannot_judge,
-        "missing": imported.missing,
-        "problems": list(imported.problems),
-    }
-    lines = [f"{counts['rated']} answers rated, {counts['quarantined']} quarantined, {imported.missing} missing"]
-    return _show(
-        as_json, counts, "\n".join([*lines, *imported.problems, f"next: distill-gov gate --run {run}{_at(directory)}"])
-    )
+    manifest = _open(directory).run(run).import_ratings(files, simulated=simulated, progress=on_stderr())
+    counts, problems, misses = dict(manifest.counts), list(manifest.facts["problems"]), manifest.facts["redaction_misses"]
+    lines = [
+        f"{counts['rated']} answers rated, {counts['cannot_judge']} times nobody could judge, {counts['missing']} missing",
+        f"redaction misses: {misses} answers in which a rater saw personal data (set aside)",
+        *problems,
+        f"next: distill-gov gate --run {run}{at_project(directory)}",
+    ]
+    return _show(as_json, {**counts, "redaction_misses": misses, "problems": problems}, "\n".join(lines))
 
 
 # --- about
@@ -319,10 +316,10 @@ def demo(
     from distill_gov.demo import run_demo
 
     if not as_json:
-        return run_demo(name, progress=on_stderr())
+        return run_demo(name, progress=on_stderr()).exit_code
     with redirect_stdout(sys.stderr):
-        code = run_demo(name, progress=on_stderr())
-    return _show(as_json, {"project": str(name)}, "", code)
+        ended = run_demo(name, progress=on_stderr())
+    return _show(as_json, {"project": str(name), **ended.as_json()}, "", ended.exit_code)
 
 
 # --- what the verbs share
@@ -332,12 +329,6 @@ def _open(directory: Path) -> Project:
     from distill_gov.project import Project
 
     return Project.open(directory)
-
-
-def _at(root: Path) -> str:
-    """What a command for this project needs to be typed here."""
-    here = os.path.relpath(root)
-    return "" if here == "." else f" -C {here}"
 
 
 def _mapping(path: Path | None) -> ImportMap | None:
@@ -359,7 +350,8 @@ def _plan(project: Project, given: str | None, as_json: bool) -> int:
     from gates.policy import load_policy
 
     policy = load_policy(project.policy_path(given))
-    made = plan(policy, project.planned_cases(policy))
+    with on_stderr().step("planning the gates", len(policy.gates)) as step:
+        made = plan(policy, project.planned_cases(policy), advance=step.advance)
     if as_json:
         return _show(as_json, {"policy": policy.name, "digest": policy.digest, **asdict(made)}, "")
     _print(plan_table(made))
@@ -390,7 +382,7 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     _print(f"attempt {verdict.attempt} of {verdict.max_attempts} on this holdout")
     # Not the verdict's own `ledger_head`: this one also covers the entry that logs the verdict.
     _print(f"ledger head {project.ledger.head} (note it elsewhere; `verify --expect` checks it)")
-    return _show(as_json, {}, f"next: {top.advice} {top.command}{_at(project.layout.root)}", verdict.exit_code)
+    return _show(as_json, {}, f"next: {top.advice} {top.command}{at_project(project.layout.root)}", verdict.exit_code)
 
 
 def _held(path: Path) -> dict[str, Any]:

@@ -1,19 +1,21 @@
-"""How a command ends: one line of error, one exit code, and no way from an exception to 0."""
+"""How a command ends: one line of error or the command that comes next, one exit code, and no way from an exception to 0."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from distill_gov.records.errors import BadInputError, DistillGovError
 
-__all__ = ["INTERRUPTED", "OWN_EXCEPTION", "failed", "print_json", "run_app", "say"]
+__all__ = ["INTERRUPTED", "OWN_EXCEPTION", "at_project", "failed", "print_json", "run_app", "say"]
 
 OWN_EXCEPTION = 5
 INTERRUPTED = 130
@@ -65,6 +67,12 @@ def _hint(error: BaseException) -> str:
 def print_json(value: Mapping[str, Any], code: int) -> None:
     """The object on stdout, with the exit code as ``exit``."""
     sys.stdout.write(json.dumps({**value, "exit": code}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def at_project(root: Path) -> str:
+    """The option that a command for this project needs to be typed where the user stands; empty in the project itself."""
+    here = os.path.relpath(root)
+    return "" if here == "." else f" -C {shlex.quote(here)}"
 
 
 def say(line: str) -> None:

@@ -27,7 +27,6 @@ from distill_gov.teachers.wheel import WHEEL, smollm2_directory, smollm2_weights
 if TYPE_CHECKING:
     from distill_gov.records.verify import Problem
     from evals.decisions import AnswerFormat
-    from evals.ratings.importing import RatingsImport
     from evals.structured import Schema
     from gates.policy import Policy
     from gates.registry import Promotion
@@ -72,13 +71,14 @@ class Project:
 
     def seal(self) -> LedgerEntry:
         """Commit to the holdout as it is now: its digest enters the ledger."""
-        from evals.holdout import seal_digest
+        from evals.holdout import cases_digest, seal_digest
 
-        digest = seal_digest(self.file(self.settings.holdout))
+        path = self.file(self.settings.holdout)
+        digest = seal_digest(path)
         last = self.ledger.find(SEALED)
         if last and last[-1].facts.get("digest") == digest:
             return last[-1]
-        return self.ledger.append(SEALED, {"file": self.settings.holdout, "digest": digest})
+        return self.ledger.append(SEALED, {"file": self.settings.holdout, "digest": digest, "cases": cases_digest(path)})
 
     def sealed(self) -> str:
         """Digest of the sealed holdout, which must be the file's.
@@ -233,45 +233,65 @@ class Run:
         self._tidy()
         return evaluate(self.project, self, progress or NoProgress(), only)
 
-    def gate(self, policy: str | Path | None = None, subject: str = "student") -> Verdict:
+    def gate(self, policy: str | Path | None = None, subject: str = "student", *, progress: Progress | None = None) -> Verdict:
         from distill_gov.stages.gate import gate
 
         self._tidy()
-        return gate(self.project, self, self.project.policy_path(policy), subject)
+        return gate(self.project, self, self.project.policy_path(policy), subject, progress or NoProgress())
 
-    def report(self, policy: str | Path | None = None) -> Path:
+    def report(self, policy: str | Path | None = None, *, progress: Progress | None = None) -> Path:
         from reports import write_model_card, write_report
 
         self._tidy()
         path = self.project.policy_path(policy)
         own = path == self.project.policy_path()
-        target = None if own else self.layout.pages / f"report.{path.stem}.html"
-        write_model_card(self.layout, path.stem)
-        page: Path = write_report(self.layout, path.stem, path=target)
+        target = self.layout.report(None if own else path.stem)
+        with (progress or NoProgress()).step("writing the report", 2) as step:
+            write_model_card(self.layout, path.stem)
+            step.advance()
+            page: Path = write_report(self.layout, path.stem, path=target)
+            step.advance()
         return page
 
-    def export_ratings(self, raters: Sequence[str], cases: int | None = None) -> Any:
+    def export_ratings(
+        self,
+        raters: Sequence[str],
+        cases: int | None = None,
+        *,
+        simulated: bool = False,
+        progress: Progress | None = None,
+    ) -> Any:
         from distill_gov.stages.ratings import export_ratings
 
         self._tidy()
-        return export_ratings(self.project, self, raters, cases)
+        return export_ratings(self.project, self, raters, cases, simulated, progress or NoProgress())
 
-    def import_ratings(self, files: Sequence[Path], *, simulated: bool = False, control: str | None = None) -> RatingsImport:
+    def import_ratings(
+        self,
+        files: Sequence[Path],
+        *,
+        simulated: bool = False,
+        control: str | None = None,
+        progress: Progress | None = None,
+    ) -> StageManifest:
         from distill_gov.stages.ratings import import_ratings
 
         self._tidy()
-        imported: RatingsImport = import_ratings(self.project, self, files, simulated, control)
-        return imported
+        return import_ratings(self.project, self, files, simulated, control, progress or NoProgress())
 
-    def verify(self, *, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
+    def verify(
+        self, *, evidence_only: bool = False, expect: str | None = None, progress: Progress | None = None
+    ) -> list[Problem]:
         from distill_gov.stages.gate import verify
 
-        return verify(self.project, self, evidence_only, expect)
+        return verify(self.project, self, evidence_only, expect, progress or NoProgress())
 
-    def promote(self, policy: str | Path | None = None, alias: str = "production") -> Promotion | None:
+    def promote(
+        self, policy: str | Path | None = None, alias: str = "production", *, progress: Progress | None = None
+    ) -> Promotion | None:
         from distill_gov.stages.gate import promote
 
-        return promote(self.project, self, self.project.policy_path(policy), alias)
+        return promote(self.project, self, self.project.policy_path(policy), alias, progress or NoProgress())
 
     def everything(self, *, progress: Progress | None = None) -> Verdict:
         """Build, train, evaluate, gate and report, whatever the verdict; the report is written also where a stage fails."""

@@ -28,16 +28,16 @@ def whole_run(run: Run, policy: str | Path | None, progress: Progress, reported:
         run.build(progress=progress)
         run.train(progress=progress)
         run.evaluate(progress=progress, only=None)
-        verdict = run.gate(policy)
+        verdict = run.gate(policy, progress=progress)
     except Exception:
-        reported(_report(run, policy))
+        reported(_report(run, policy, progress))
         raise
-    reported(_report(run, policy))
+    reported(_report(run, policy, progress))
     return verdict
 
 
-def _report(run: Run, policy: str | Path | None) -> Path | Exception:
+def _report(run: Run, policy: str | Path | None, progress: Progress) -> Path | Exception:
     try:
-        return run.report(policy)
+        return run.report(policy, progress=progress)
     except Exception as error:
         return error

@@ -64,16 +64,19 @@ class WeightedCalibration:
     def sums(self, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Per row of ``weights`` (r, n) and bin: weight, summed confidence, summed correctness; each of shape (r, bins)."""
         ordered = weights[:, self.order]
-        mass = np.add.reduceat(ordered, self.first, axis=1)
-        right = np.add.reduceat(ordered * self.correct, self.first, axis=1)
-        total = mass.sum(axis=1, keepdims=True)
-        start = np.cumsum(mass, axis=1) - mass
-        edges = [(start < total * b / self.bins).sum(axis=1) for b in range(1, self.bins)]
+        mass, right = self._by_level(ordered), self._by_level(ordered * self.correct)
+        running = _running(mass)
+        total = running[:, -1:]
+        edges = [(running[:, :-1] < total * b / self.bins).sum(axis=1) for b in range(1, self.bins)]
         return (
-            _between(mass, edges),
-            _between(mass * self.levels, edges),
-            _between(right, edges),
+            _between(running, edges),
+            _between(_running(mass * self.levels), edges),
+            _between(_running(right), edges),
         )
+
+    def _by_level(self, ordered: FloatArray) -> FloatArray:
+        """Sums over cases of equal confidence; most confidences are all different, and then there is nothing to sum."""
+        return ordered if len(self.levels) == len(self.order) else np.add.reduceat(ordered, self.first, axis=1)
 
     def errors(self, weights: FloatArray) -> FloatArray:
         """Debiased error per row of ``weights`` (r, n); shape (r,). Not clipped: noise can take it a little under zero."""
@@ -88,11 +91,17 @@ class WeightedCalibration:
         return found
 
 
-def _between(values: FloatArray, edges: Sequence[npt.NDArray[np.int64]]) -> FloatArray:
-    """Sums of each row of ``values`` between consecutive edges."""
-    rows = np.arange(values.shape[0])
-    running = np.concatenate([np.zeros((values.shape[0], 1)), np.cumsum(values, axis=1)], axis=1)
-    at = [np.zeros(values.shape[0]), *(running[rows, e] for e in edges), running[:, -1]]
+def _running(values: FloatArray) -> FloatArray:
+    """Sums of each row of ``values`` (r, n) up to each place, from the empty one on; shape (r, n + 1)."""
+    found = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=found[:, 1:])
+    return found
+
+
+def _between(running: FloatArray, edges: Sequence[npt.NDArray[np.int64]]) -> FloatArray:
+    """Sums between consecutive edges, from running ones."""
+    rows = np.arange(running.shape[0])
+    at = [running[:, 0], *(running[rows, e] for e in edges), running[:, -1]]
     return np.stack([high - low for low, high in pairwise(at)], axis=1)
 
 

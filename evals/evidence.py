@@ -152,6 +152,7 @@ class Measurement:
     """Reason code where ``value`` is None: ``absent``, ``empty``, ``undefined``, ``no_variation``, ``too_few_clusters``."""
     tool: str = ""
     at: str = ""
+    """When the evidence was made that it rests on (the oldest of it), RFC 3339; empty where that is not known."""
 
 
 def dataset_digest(case_rows: Iterable[Mapping[str, Any]]) -> str:

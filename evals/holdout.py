@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill_gov.records.digest import digest_bytes, digest_file
+from distill_gov.records.digest import digest_bytes, digest_file, digest_json
 from distill_gov.records.errors import HashMismatchError, MissingFileError, NotSealedError
+from distill_gov.records.files import read_jsonl
 from distill_gov.records.ledger import Journal
 
-__all__ = ["OPENED", "open_holdout", "seal_digest"]
+__all__ = ["OPENED", "cases_digest", "open_holdout", "seal_digest"]
 
 OPENED = "holdout.opened"
 """The ledger's event for an opening."""
@@ -23,6 +24,25 @@ def seal_digest(path: Path) -> str:
         MissingFileError
     """
     return digest_file(path)
+
+
+def cases_digest(path: Path) -> str:
+    """Digest of what the holdout's cases ask, whatever their order, spacing, ids, labels and tags.
+
+    Two files of one such digest are one holdout to whoever counts attempts on it: only other questions renew it.
+
+    Raises:
+        MissingFileError, MalformedFileError: with file and line.
+    """
+    return digest_json(sorted({digest_json(_asked(row)) for _, row in read_jsonl(path)}))
+
+
+def _asked(row: Mapping[str, Any]) -> Any:
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return dict(row)
+    texts = [str(m.get("content")) for m in messages if isinstance(m, dict) and m.get("role") == "user"]
+    return [" ".join(text.split()).casefold() for text in texts] or messages
 
 
 def open_holdout(path: Path, journal: Journal, expected_digest: str | None, facts: Mapping[str, Any]) -> bytes:

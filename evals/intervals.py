@@ -8,7 +8,7 @@ Every number is checked on its way in: NaN, infinities, None and booleans are re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ __all__ = [
     "mean_interval",
     "needed_n",
     "pass_probability",
+    "passes_with",
     "quantile_interval",
     "tango",
     "tango_statistic",
@@ -428,7 +429,22 @@ def pass_probability(plan: Plan, n: int) -> float:
         return _binomial_pass(plan, n)
     if isinstance(plan, PairedProportions):
         return _paired_pass(plan, n)
-    return _calibration_pass(plan, n)
+    return sum(_calibration_trials(plan, n)) / plan.trials
+
+
+def passes_with(plan: Plan, n: int, power: float) -> bool:
+    """Whether :func:`pass_probability` is at least ``power``; a simulation is stopped as soon as that is certain."""
+    if not isinstance(plan, CalibrationLevel):
+        return pass_probability(plan, n) >= power
+    _counts(n=n)
+    passed = 0
+    for done, one in enumerate(_calibration_trials(plan, n), start=1):
+        passed += one
+        if passed / plan.trials >= power:
+            return True
+        if (passed + plan.trials - done) / plan.trials < power:
+            return False
+    return False
 
 
 def needed_n(plan: Plan, power: float = 0.8, *, most: int = 100_000) -> int | None:
@@ -441,7 +457,7 @@ def needed_n(plan: Plan, power: float = 0.8, *, most: int = 100_000) -> int | No
     if isinstance(plan, CalibrationLevel):
         most = min(most, 5_000)  # each step is a simulation
     high = 16
-    while pass_probability(plan, high) < power:
+    while not passes_with(plan, high, power):
         if high >= most:
             return None
         high = min(2 * high, most)
@@ -449,7 +465,7 @@ def needed_n(plan: Plan, power: float = 0.8, *, most: int = 100_000) -> int | No
     step = 25 if isinstance(plan, CalibrationLevel) else 1
     while high - low > step:
         middle = (low + high) // 2
-        low, high = (low, middle) if pass_probability(plan, middle) >= power else (middle, high)
+        low, high = (low, middle) if passes_with(plan, middle, power) else (middle, high)
     return high
 
 
@@ -502,9 +518,9 @@ def _paired_pass(plan: PairedProportions, n: int) -> float:
     return float(np.minimum((weight * within * (b <= pairs)).sum(), 1.0))
 
 
-def _calibration_pass(plan: CalibrationLevel, n: int) -> float:
+def _calibration_trials(plan: CalibrationLevel, n: int) -> Iterator[bool]:
+    """Whether the bound of each simulated student is within the limit."""
     rng = np.random.default_rng(plan.seed)
-    passed = 0
     for trial in range(plan.trials):
         confidence = rng.beta(4.0, 1.0, size=n)
         correct = (rng.random(n) < confidence - plan.error).astype(np.float64)
@@ -518,6 +534,6 @@ def _calibration_pass(plan: CalibrationLevel, n: int) -> float:
                 resamples=plan.resamples,
             )
         except UndefinedEstimateError:
+            yield False
             continue
-        passed += found.high is not None and found.high <= plan.limit
-    return passed / plan.trials
+        yield found.high is not None and found.high <= plan.limit

@@ -36,6 +36,8 @@ T = TypeVar("T")
 Planned = Mapping[str, int | Collection[str]]
 """Suite to the number, or better the ids, of the cases that were to be run."""
 
+_NEVER: Mapping[tuple[str, str], str] = {}
+
 _INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics"})
 """Methods that take every case as independent of the others."""
 
@@ -45,7 +47,8 @@ def measure(
     requests: Sequence[MeasurementRequest],
     planned: Planned,
     *,
-    at: str = "",
+    made: Mapping[tuple[str, str], str] = _NEVER,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Measurement]:
     """One measurement per request, in order.
 
@@ -56,13 +59,25 @@ def measure(
         results: subject name to its case results, of any number of suites.
         requests: what to measure; the metrics must be in the catalogue.
         planned: suite to its planned cases. A suite that is not named counts as not planned, hence incomplete.
-        at: time of the measurement, RFC 3339.
+        made: (subject name, suite) to the time at which its case results were made, RFC 3339. A measurement is as old as the
+            oldest that it rests on, and of unknown age where one is not named.
+        advance: told of each request that is done.
 
     Raises:
         UnknownKeyError: a request names a metric that the catalogue does not have.
     """
     index = _by_suite(results)
-    return [_measured(index, request, lookup(request.metric), planned, at) for request in requests]
+    found = []
+    for request in requests:
+        found.append(_measured(index, request, lookup(request.metric), planned, _oldest(request, made)))
+        advance(1)
+    return found
+
+
+def _oldest(request: MeasurementRequest, made: Mapping[tuple[str, str], str]) -> str:
+    # All in one zone and one form, so that text sorts as time does; the empty one, of unknown age, comes first.
+    names = [request.subject, request.reference] if request.reference else [request.subject]
+    return min(made.get((name, request.suite), "") for name in names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from gates.plan import needed_cases
 from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Outcome, Verdict
 
-__all__ = ["decide", "verify_verdict"]
+__all__ = ["decide", "decide_again", "verify_verdict"]
 
 _TOLERANCE = 1e-9
 """Rounding of the interval methods, where a bound and the value are the same number."""
@@ -36,6 +36,7 @@ class _Circumstances:
     references: Mapping[str, str]
     attempt: int
     model_input: str
+    registered: str
     evidence: Mapping[str, str]
     at: str
 
@@ -59,6 +60,7 @@ def decide(
     expected_dataset: Mapping[str, str],
     attempt: int,
     model_input: str,
+    registered: str,
     ledger_head: str,
     measurements_digest: str,
     evidence: Mapping[str, str],
@@ -74,6 +76,8 @@ def decide(
         expected_dataset: suite to the digest of the cases that had to be used.
         attempt: the how-manieth student measured on this holdout, from 1.
         model_input: what the subjects read, ``redacted`` or ``raw``; empty where it is not recorded.
+        registered: :attr:`Policy.rules_digest` as the ledger had it before this run's evaluation opened the holdout; empty
+            where it had none.
         ledger_head: the ledger's last digest.
         measurements_digest: digest of the measurements file.
         evidence: path below the run to digest of every evidence file, the manifests of the stages included.
@@ -89,10 +93,29 @@ def decide(
         references=dict(references),
         attempt=attempt,
         model_input=model_input,
+        registered=registered,
         evidence=dict(evidence),
         at=at,
     )
     return _judge(policy, measurements, circumstances, ledger_head=ledger_head, measurements_digest=measurements_digest)
+
+
+def decide_again(verdict: Verdict, policy: Policy, measurements: Sequence[Measurement], *, at: str | None = None) -> Verdict:
+    """The verdict that the same evidence gives, at the verdict's own time or at another one."""
+    circumstances = _Circumstances(
+        subject_name=verdict.subject_name,
+        subject=verdict.subject,
+        datasets=verdict.datasets,
+        references=verdict.references,
+        attempt=verdict.attempt,
+        model_input=verdict.model_input,
+        registered=verdict.registered,
+        evidence=verdict.evidence,
+        at=verdict.at if at is None else at,
+    )
+    return _judge(
+        policy, measurements, circumstances, ledger_head=verdict.ledger_head, measurements_digest=verdict.measurements
+    )
 
 
 def verify_verdict(verdict: Verdict, policy: Policy, measurements: Sequence[Measurement]) -> None:
@@ -103,19 +126,7 @@ def verify_verdict(verdict: Verdict, policy: Policy, measurements: Sequence[Meas
     """
     if (verdict.policy, verdict.policy_digest) != (policy.name, policy.digest):
         raise IntegrityError(f"verdict was made under another policy than `{policy.name}`", fix="Restore that policy file.")
-    circumstances = _Circumstances(
-        subject_name=verdict.subject_name,
-        subject=verdict.subject,
-        datasets=verdict.datasets,
-        references=verdict.references,
-        attempt=verdict.attempt,
-        model_input=verdict.model_input,
-        evidence=verdict.evidence,
-        at=verdict.at,
-    )
-    again = _judge(
-        policy, measurements, circumstances, ledger_head=verdict.ledger_head, measurements_digest=verdict.measurements
-    )
+    again = decide_again(verdict, policy, measurements)
     stored = {outcome.gate: outcome for outcome in verdict.outcomes}
     if len(stored) != len(verdict.outcomes):
         raise IntegrityError("verdict names a gate twice")
@@ -169,6 +180,7 @@ def _judge(
         evidence=circumstances.evidence,
         ledger_head=ledger_head,
         at=circumstances.at,
+        registered=circumstances.registered,
         datasets=circumstances.datasets,
         references=circumstances.references,
     )
@@ -209,7 +221,8 @@ def _outcome(policy: Policy, rule: GateRule, measurements: Sequence[Measurement]
     found = [m for m in measurements if m.request == request]
     measurement = found[0] if len(found) == 1 else None
     finding = (
-        _too_many_attempts(policy, given)
+        _not_registered(policy, given)
+        or _too_many_attempts(policy, given)
         or _selected(request, found, measurements)
         or next((f for check in _CHECKS if measurement and (f := check(rule, measurement, given))), None)
     )
@@ -228,6 +241,17 @@ def _outcome(policy: Policy, rule: GateRule, measurements: Sequence[Measurement]
         needed_n=finding.needed_n,
         required=rule.required,
     )
+
+
+def _not_registered(policy: Policy, given: _Circumstances) -> _Finding | None:
+    """Whether limits may have been chosen after the results were seen. Where nothing was measured there was nothing to see."""
+    if not given.subject or given.registered == policy.rules_digest:
+        return None
+    if given.registered:
+        reason = "requests or rules are not those registered before the holdout was opened; restore them"
+    else:
+        reason = "the policy was not registered before the holdout was opened; have it in the project"
+    return _Finding("ERROR", "not_registered", f"{reason}, or evaluate under a new run name")
 
 
 def _too_many_attempts(policy: Policy, given: _Circumstances) -> _Finding | None:
@@ -330,7 +354,8 @@ def _stale(rule: GateRule, m: Measurement, given: _Circumstances) -> _Finding | 
         return _Finding("ERROR", "contradictory", "it was measured after the decision")
     days = (decided - measured).total_seconds() / 86_400
     if not days <= rule.max_age_days:
-        return _Finding("INCONCLUSIVE", "stale", f"it is {days:.0f} days old, the policy accepts {rule.max_age_days}")
+        # Not how old it is: the verdict would read differently every day.
+        return _Finding("INCONCLUSIVE", "stale", f"it was made on {m.at}, the policy accepts {rule.max_age_days} days")
     return None
 
 

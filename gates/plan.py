@@ -16,7 +16,7 @@ from typing import Literal
 from scipy.stats import norm
 
 from evals.catalogue import lookup
-from evals.intervals import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability
+from evals.intervals import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability, passes_with
 from gates.policy import GateRule, Policy
 
 __all__ = ["Plan", "PlanRow", "needed_cases", "plan"]
@@ -103,11 +103,15 @@ class _Model:
     true_value: Callable[[float], float]
     """From harm to the metric's own scale."""
     assumes: str
-    simulated: bool = False
-    """Whether a call takes seconds."""
+    decided: Callable[[float, int, float], bool] | None = None
+    """Of a simulation, from harm, n and power to whether that power is reached, without more trials than that takes."""
+
+    def reaches(self, harm: float, n: int, power: float) -> bool:
+        """Whether the probability of passing is at least ``power``."""
+        return self.decided(harm, n, power) if self.decided else self.passes(harm, n) >= power
 
 
-def plan(policy: Policy, planned: Mapping[str, int]) -> Plan:
+def plan(policy: Policy, planned: Mapping[str, int], *, advance: Callable[[int], None] = lambda _: None) -> Plan:
     """Work out what each gate can show.
 
     Args:
@@ -115,12 +119,16 @@ def plan(policy: Policy, planned: Mapping[str, int]) -> Plan:
         planned: suite to its number of cases. ``suite/slice`` gives a slice's. ``suite/metric`` gives the cases that count for
             a metric; without it they are all of the suite's, or the gate's ``min_n`` where the metric counts only a part
             (messages that carry personal data).
+        advance: told of each gate that is done.
     """
-    rows = tuple(_row(rule, _planned(rule, planned)) for rule in policy.gates)
+    rows = []
+    for rule in policy.gates:
+        rows.append(_row(rule, _planned(rule, planned)))
+        advance(1)
     required = [row for row in rows if row.required]
     chances = [row.best_passes for row in required if row.best_passes is not None]
     return Plan(
-        rows=rows,
+        rows=tuple(rows),
         joint=math.prod(chances) if chances else 0.0,
         not_computed=tuple(row.gate for row in required if row.best_passes is None),
     )
@@ -129,7 +137,7 @@ def plan(policy: Policy, planned: Mapping[str, int]) -> Plan:
 def needed_cases(rule: GateRule, *, power: float = POWER) -> int | None:
     """Cases at which an equal or perfect student passes with this power; None where that takes a simulation or is unknown."""
     model = _model(rule)
-    return None if model is None or model.simulated else model.needed(power)
+    return None if model is None or model.decided else model.needed(power)
 
 
 def _planned(rule: GateRule, planned: Mapping[str, int]) -> int:
@@ -164,11 +172,11 @@ def _row(rule: GateRule, n: int) -> PlanRow:
 def _true_value(model: _Model, n: int, power: float) -> float | None:
     """Where the chance of passing falls to ``power``, by bisection; None where even the best student does not reach it."""
     low, high = model.best, model.worst
-    if not model.passes(low, n) >= power:
+    if not model.reaches(low, n, power):
         return None
-    for _ in range(4 if model.simulated else 40):
+    for _ in range(4 if model.decided else 40):
         middle = (low + high) / 2
-        low, high = (middle, high) if model.passes(middle, n) >= power else (low, middle)
+        low, high = (middle, high) if model.reaches(middle, n, power) else (low, middle)
     return model.true_value(high)
 
 
@@ -267,13 +275,18 @@ def _calibration(rule: GateRule) -> _Model:
         worst=rule.threshold,
         true_value=lambda harm: harm,
         assumes=f"{_TRIALS} simulations, confidences from Beta(4, 1)",
-        simulated=True,
+        decided=lambda harm, n, power: _simulated_reaches(level(harm), n, power),
     )
 
 
 @lru_cache(maxsize=256)
 def _simulated_passes(level: CalibrationLevel, n: int) -> float:
     return pass_probability(level, n)
+
+
+@lru_cache(maxsize=256)
+def _simulated_reaches(level: CalibrationLevel, n: int, power: float) -> bool:
+    return passes_with(level, n, power)
 
 
 @lru_cache(maxsize=64)

@@ -299,9 +299,29 @@ class Policy:
                 found[shown] = None
         return tuple(found)
 
-    def requests_digest(self, subject: str = "student") -> str:
-        """Digest of the requests: it enters the ledger before the holdout is opened."""
-        return digest_json([asdict(request) for request in self.requests(subject)])
+    @property
+    def rules_digest(self) -> str:
+        """Digest of everything that decides, whoever is judged: it enters the ledger before the holdout is opened.
+
+        Headers and prose are left out, so that an approval or a better rationale changes nothing; neither does the order of
+        the gates, or a default that is written out.
+        """
+        gates = [
+            {
+                "id": gate.id,
+                "request": asdict(gate.request("student")),
+                "rule": gate.rule,
+                "limit": gate.limit,
+                "margin": gate.margin,
+                "min_n": gate.min_n,
+                "max_age_days": gate.max_age_days,
+                "provenance": sorted(gate.accepted),
+                "required": gate.required,
+                "waivable": gate.waivable,
+            }
+            for gate in sorted(self.gates, key=lambda gate: gate.id)
+        ]
+        return digest_json({"gates": gates, "max_attempts": self.max_attempts, "requires": sorted(set(self.requires))})
 
 
 def load_policy(path: Path) -> Policy:

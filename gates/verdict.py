@@ -74,6 +74,9 @@ class Verdict:
     at: str
     model_input: str
     """What the subject read, ``redacted`` or ``raw``; empty where it is not recorded."""
+    registered: str
+    """Digest of the rules that the ledger had under this policy's name before the run's evaluation opened the holdout; empty
+    where there were none."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Suite to the digest its measurements had to carry."""
     references: Mapping[str, str] = field(default_factory=dict)

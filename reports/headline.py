@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -66,7 +67,7 @@ def headline(verdict: Verdict | None, problems: Sequence[str], *, run: str, poli
                 verdict.exit_code,
                 f"{why} It rests on simulated ratings and promotes nothing.",
                 "Have people rate the packets.",
-                f"distill-gov ratings export --run {run}",
+                _export(run),
             )
         return Headline("PASSED", "✓", "good", verdict.exit_code, why, "Promote.", f"distill-gov promote --run {run}")
     advice, command = _advice(blocking, run, policy)
@@ -86,22 +87,36 @@ def _gate(run: str, policy: str) -> str:
     return f"distill-gov gate --run {run}" + ("" if policy == "gates" else f" --policy {policy}")
 
 
+def _anew(run: str) -> str:
+    """A run of the next name: r1, r2; desk, desk-2."""
+    stem, number = re.fullmatch(r"(.*?)(\d*)", run).groups()  # type: ignore[union-attr]  # matches every text
+    return f"distill-gov run --run {stem}{int(number) + 1}" if number else f"distill-gov run --run {run}-2"
+
+
+def _export(run: str) -> str:
+    # Two raters at least; the names are the reader's to replace, and the command runs as it stands.
+    return f"distill-gov ratings export --run {run} --rater A --rater B"
+
+
 def _advice(blocking: Sequence[GateOutcome], run: str, policy: str) -> tuple[str, str]:
     codes = {outcome.code for outcome in blocking}
     outcomes = {outcome.outcome for outcome in blocking}
     stages = [outcome.gate.removeprefix("requires.") for outcome in blocking if outcome.gate.startswith("requires.")]
+    if "not_registered" in codes:
+        return "The policy is not the one registered before the holdout was opened. Restore it, or evaluate anew.", _anew(run)
     if "ERROR" in outcomes:
         return "The evidence contradicts itself. Find where.", f"distill-gov verify --run {run}"
     if "attempts_exhausted" in codes:
         return "This holdout was used too often. Renew it and seal it.", "distill-gov seal"
     if "FAIL" in outcomes:
-        return "Change the student, not the gate; a new run keeps this one on record.", "distill-gov run --run NEW_NAME"
+        return "Change the student, not the gate; a new run keeps this one on record.", _anew(run)
     if stages:
-        return f"The policy requires stage {stages[0]}.", f"distill-gov {stages[0]} --run {run}"
+        command = _export(run) if stages[0] == RATINGS_SUITE else f"distill-gov {stages[0]} --run {run}"
+        return f"The policy requires stage {stages[0]}.", command
     absent = [outcome for outcome in blocking if outcome.code in ("absent", "empty", "incomplete", "simulated")]
     if absent and all(_on_ratings(outcome) for outcome in absent):
         only = "Only human ratings are missing." if len(absent) == len(blocking) else "Human ratings are missing."
-        return f"{only} Export the packets for the raters.", f"distill-gov ratings export --run {run}"
+        return f"{only} Export the packets for the raters.", _export(run)
     if absent:
         return "Measure what is missing.", f"distill-gov evaluate --run {run}"
     needed = max((outcome.needed_n or 0 for outcome in blocking), default=0)

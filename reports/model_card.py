@@ -36,7 +36,7 @@ def write_model_card(run: RunLayout, policy: str = "gates", *, path: Path | None
     Raises:
         BadInputError: ``policy`` is no name that a policy could have.
     """
-    target = path or run.pages / "model_card.md"
+    target = path or run.model_card
     write_text(target, render_card(read_run(run, policy)))
     return target
 

@@ -50,14 +50,27 @@ from reports.trust import (
     unchecked,
     verdict_problems,
 )
-from reports.wording import ABSENT, MARKS, NO_FLOOR, amount, as_stored, bound_of, estimand_of, must_be, not_shown, size, unit_of
+from reports.wording import (
+    ABSENT,
+    MARKS,
+    NO_FLOOR,
+    SEEN_BY_RATERS,
+    amount,
+    as_stored,
+    bound_of,
+    estimand_of,
+    must_be,
+    not_shown,
+    size,
+    unit_of,
+)
 
 __all__ = ["policies_judged", "read_reliability", "read_run", "reliability_choices"]
 
 _STUDENT = "student"
 """Whose verdict has a policy's plain file name (:meth:`RunLayout.verdict`)."""
 _TEACHER_TERMS = ("licence", "revision", "terms_accepted_by")
-_BUILD, _TRAIN, _EVALUATE = (f"manifests/{stage}.json" for stage in STAGES[:3])
+_BUILD, _TRAIN, _EVALUATE, _RATINGS = (f"manifests/{stage}.json" for stage in STAGES)
 
 
 def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
@@ -90,7 +103,8 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
 
     controls, control_problems = _controls(files, run, policy, subjects.content, holds)
     funnel = _funnel(files, run, manifests["build"])
-    redaction = _redaction(files, run, manifests["build"])
+    misses = manifests["ratings"].then(_redaction_misses, where=_RATINGS)
+    redaction = _redaction(files, run, manifests["build"], misses.content)
     admission = manifests["build"].then(_admission, where=_BUILD)
     training = manifests["train"].then(_training, where=_TRAIN)
     baselines = manifests["evaluate"].then(lambda m: _baselines(m, found), where=_EVALUATE)
@@ -99,8 +113,9 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     errored = manifests["evaluate"].then(_errored, where=_EVALUATE)
     reliability = _reliability_of_gates(files, run, verdict)
 
-    parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, admission]
-    parts += [training, baselines, speed, fidelity, errored, *reliability, *([funnel.content.drops] if funnel.content else [])]
+    parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, misses]
+    parts += [admission, training, baselines, speed, fidelity, errored, *reliability]
+    parts += [funnel.content.drops] if funnel.content else []
     doubts = [
         *(holds(verdict, _STUDENT) if verdict else ()),
         *(part.problem for part in parts if part.problem),
@@ -121,6 +136,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
             *_passing_controls(controls),
             *_residual(redaction),
             *(errored.content or ()),
+            *_seen(misses.content),
         ),
         simulated=simulated,
         verdict=verdict,
@@ -325,7 +341,9 @@ def _entities(path: Path) -> dict[str, int]:
     return dict(Counter(row["entity"] for row in read_parquet(path, format=FINDING_FORMAT)))
 
 
-def _redaction(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> Part[RedactionSummary]:
+def _redaction(
+    files: RunFiles, run: RunLayout, build: Part[StageManifest], seen_by_raters: int | None
+) -> Part[RedactionSummary]:
     def made(manifest: StageManifest) -> Part[RedactionSummary]:
         fact: _RedactionFact | None = _fact(manifest, "redaction", _RedactionFact)
         if fact is None:
@@ -340,7 +358,12 @@ def _redaction(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> P
         shown = shown_counts(fact.by_entity)
         order = sorted(shown, key=lambda entity: (-fact.by_entity[entity], entity))
         return Part(
-            RedactionSummary(shown_count(fact.findings), fact.residual, tuple((entity, shown[entity]) for entity in order))
+            RedactionSummary(
+                shown_count(fact.findings),
+                fact.residual,
+                seen_by_raters,
+                tuple((entity, shown[entity]) for entity in order),
+            )
         )
 
     return build.then(made, where=_BUILD)
@@ -349,6 +372,14 @@ def _redaction(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> P
 def _residual(redaction: Part[RedactionSummary]) -> list[str]:
     left = redaction.content.residual if redaction.content else 0
     return [f"The scan after redaction still found {left:,} values of personal data in the teaching set."] if left else []
+
+
+def _redaction_misses(ratings: StageManifest) -> Part[int]:
+    return Part(_fact(ratings, "redaction_misses", int))
+
+
+def _seen(misses: int | None) -> list[str]:
+    return [f"{SEEN_BY_RATERS}: {misses:,}. Redaction had missed it."] if misses else []
 
 
 @dataclass(frozen=True, slots=True)

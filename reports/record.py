@@ -99,10 +99,12 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class RedactionSummary:
-    """What was found and replaced, and what the scan after it still found."""
+    """What was found and replaced, and what the scan after it and the raters still found."""
 
     total: str
     residual: int | None
+    seen_by_raters: int | None
+    """Answers in which a rater saw personal data: redaction missed it. None where nobody's ratings were imported."""
     by_entity: tuple[tuple[str, str], ...]
     """Kind of personal data to its count as it may be shown; most frequent first."""
 

@@ -14,7 +14,7 @@ from reports.markup import Html, definition_list, table, text
 from reports.queries import read_run
 from reports.record import Funnel, GateRow, LedgerView, RedactionSummary, Reliability, RunRecord, Training
 from reports.suppression import K
-from reports.wording import ABSENT, NOT_DONE, SIMULATED, STATEMENT, Mark, amount, short_digest
+from reports.wording import ABSENT, NOT_DONE, SEEN_BY_RATERS, SIMULATED, STATEMENT, Mark, amount, short_digest
 
 __all__ = ["interval_charts", "render", "write_report"]
 
@@ -36,7 +36,7 @@ def write_report(run: RunLayout, policy: str = "gates", *, path: Path | None = N
     Raises:
         BadInputError: ``policy`` is no name that a policy could have.
     """
-    target = path or run.pages / "report.html"
+    target = path or run.report()
     write_text(target, render(read_run(run, policy)))
     return target
 
@@ -376,7 +376,8 @@ def _funnel(funnel: Funnel) -> str:
 
 def _redaction(r: RedactionSummary) -> str:
     after = "not scanned" if r.residual is None else "none" if r.residual == 0 else f"{r.residual:,}"
-    facts = definition_list([("Found and replaced", r.total), ("Found by the scan after it", after)])
+    seen = "nobody rated" if r.seen_by_raters is None else f"{r.seen_by_raters:,}"
+    facts = definition_list([("Found and replaced", r.total), ("Found by the scan after it", after), (SEEN_BY_RATERS, seen)])
     if not r.by_entity:
         return facts
     caption = f"Counts under {K} are shown as <{K}; where the total would give one away, the next is withheld."

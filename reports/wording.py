@@ -14,6 +14,7 @@ __all__ = [
     "ABSENT",
     "MARKS",
     "NOT_DONE",
+    "SEEN_BY_RATERS",
     "SIMULATED",
     "STATEMENT",
     "Mark",
@@ -32,6 +33,7 @@ __all__ = [
 ABSENT = "–"
 NOT_DONE = "not done"
 NO_FLOOR = "no floor"
+SEEN_BY_RATERS = "Answers in which raters saw personal data"
 SIMULATED = "Simulated ratings: made by a script, not by people. Nothing here may be promoted."
 STATEMENT = (
     "This suite makes evidence. It does not declare conformity with any law or standard; that remains the act of a person "

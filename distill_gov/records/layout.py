@@ -6,20 +6,31 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from distill_gov.records.errors import BadInputError
 
-__all__ = ["STAGES", "ProjectLayout", "RunLayout"]
+__all__ = ["HUMAN_RATINGS", "SIMULATED_RATINGS", "STAGES", "ProjectLayout", "RatingsKind", "RunLayout"]
 
 STAGES = ("build", "train", "evaluate", "ratings")
 """The stages that write a manifest, in order."""
 
+RatingsKind = Literal["ratings", "simulated-ratings"]
+HUMAN_RATINGS: RatingsKind = "ratings"
+SIMULATED_RATINGS: RatingsKind = "simulated-ratings"
+"""People's ratings and a script's. Stages, folders, case files and keys carry the name, so that neither can stand for the other
+and a script's never open what people are still to rate blind."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+
+def _is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and ".." not in name
 
 
 def _checked(name: str, kind: str) -> str:
     # Names become path components: anything else could step out of the project.
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not _is_name(name):
         raise BadInputError(f"{kind} name must be 1-64 of a-z, 0-9, dot, dash, underscore, starting with a letter or digit")
     return name
 
@@ -119,13 +130,11 @@ class RunLayout:
     def measurements(self, policy: str) -> Path:
         return self.root / "evidence" / "measurements" / f"{_checked(policy, 'policy')}.parquet"
 
-    @property
-    def packets(self) -> Path:
-        return self.root / "ratings" / "packets"
+    def packets(self, kind: RatingsKind = HUMAN_RATINGS) -> Path:
+        return self.root / kind / "packets"
 
-    @property
-    def responses(self) -> Path:
-        return self.root / "ratings" / "responses"
+    def responses(self, kind: RatingsKind = HUMAN_RATINGS) -> Path:
+        return self.root / kind / "responses"
 
     def verdict(self, policy: str, subject: str = "student") -> Path:
         suffix = "" if subject == "student" else f".{_checked(subject, 'subject')}"
@@ -135,3 +144,17 @@ class RunLayout:
     def pages(self) -> Path:
         """Derived pages; never evidence."""
         return self.root / "pages"
+
+    def is_page(self, path: Path) -> bool:
+        """Whether a page of that name may lie there; its content is derived and proves nothing."""
+        named = path.name.removeprefix("report.").removesuffix(".html")
+        known = [self.report(), self.model_card, *([self.report(named)] if _is_name(named) else [])]
+        return path in known
+
+    def report(self, policy: str | None = None) -> Path:
+        """The page under the project's own policy, or under another one that is named."""
+        return self.pages / ("report.html" if policy is None else f"report.{_checked(policy, 'policy')}.html")
+
+    @property
+    def model_card(self) -> Path:
+        return self.pages / "model_card.md"

@@ -32,7 +32,8 @@ def verify_files(run: RunLayout, *, listed_elsewhere: frozenset[str] = frozenset
         only: check only files below this path ("evidence/"), for a copy that lacks the rest.
 
     Returns:
-        The problems, sorted by path; derived pages and the manifests themselves are not listed in manifests.
+        The problems, sorted by path. Manifests and derived pages are listed nowhere: of these only a name that no stage and no
+        page has is one.
     """
     problems: list[Problem] = []
     known: dict[str, str] = {}
@@ -51,7 +52,8 @@ def verify_files(run: RunLayout, *, listed_elsewhere: frozenset[str] = frozenset
         elif digest_file(target) != digest:
             problems.append(Problem("changed", name))
     for name in _present(run.root):
-        derived = name.startswith(("manifests/", "pages/"))
+        path = run.root / name
+        derived = path == run.manifest(path.stem) or (run.is_page(path) and not path.is_symlink())
         if name.startswith(only) and not derived and name not in known and name not in listed_elsewhere:
             problems.append(Problem("added", name))
     return sorted(problems, key=lambda problem: problem.path)

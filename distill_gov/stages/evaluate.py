@@ -15,6 +15,7 @@ from distill_gov.stages.bench import Bench
 from distill_gov.stages.build import Prepared, reserved_traces
 from distill_gov.stages.controls import CONTROLS
 from distill_gov.stages.identifiers import presentable_traces
+from distill_gov.stages.registration import EVALUATION, register
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.suites import as_cases, format_cases
 from distill_gov.teaching_set.examples import read_examples
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-REGISTERED = "requests.registered"
 EXTRAS = {**CONTROLS, **BASELINES}
 """Who can be run beside student and teacher."""
 
@@ -137,11 +137,9 @@ def _files(project: Project) -> dict[str, str]:
 
 
 def _register(project: Project, run: Run) -> None:
-    """Pre-registration: what will be measured enters the ledger before the holdout is opened."""
+    """What will be judged, and how, enters the ledger before the holdout is opened."""
     for policy in project.policies():
-        facts = {"run": run.layout.name, "policy": policy.name, "digest": policy.digest, "requests": policy.requests_digest()}
-        if all(dict(e.facts) != facts for e in project.ledger.find(REGISTERED)):
-            project.ledger.append(REGISTERED, facts)
+        register(project.ledger, run.layout.name, policy)
 
 
 def _count_attempt(project: Project, run: Run, student: str, seal: str) -> None:
@@ -152,7 +150,7 @@ def _count_attempt(project: Project, run: Run, student: str, seal: str) -> None:
 def _suites(project: Project, run: Run, clock: Prepared) -> tuple[dict[str, list[Case]], dict[str, list[Trace]]]:
     """The redacted cases of every suite, and the traces that they were made from."""
     with clock.step("redacting the suites"):
-        traces = {HOLDOUT: reserved_traces(project, run, "evaluate")}
+        traces = {HOLDOUT: reserved_traces(project, run, EVALUATION)}
         traces |= {name: presentable_traces(project, path) for name, path in project.settings.suites.items()}
         suites = {name: as_cases(project, name, rows) for name, rows in traces.items()}
     if project.answer_schema is not None:

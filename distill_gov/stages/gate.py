@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_file, digest_tree
 from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMismatchError, IntegrityError, MissingFileError
+from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS
 from distill_gov.records.ledger import LedgerEntry
-from distill_gov.records.manifest import StageManifest, read_manifest
+from distill_gov.records.manifest import StageManifest, now, read_manifest
 from distill_gov.records.verify import Problem, verify_files
-from distill_gov.stages.settled import RATINGS, SEALED, attempts
+from distill_gov.stages.registration import registered_rules
+from distill_gov.stages.settled import RATINGS, attempts, exported_stage
 from evals.evidence import CaseResult, Subject, read_cases, read_measurements, read_subjects, write_measurements
 from evals.measure import measure
-from gates.decide import decide, verify_verdict
-from gates.policy import load_policy
+from gates.decide import decide, decide_again, verify_verdict
+from gates.policy import Policy, load_policy
 from gates.verdict import Verdict, read_verdict, write_verdict
 
 if TYPE_CHECKING:
+    from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from gates.registry import Promotion
 
@@ -28,7 +31,24 @@ __all__ = ["gate", "promote", "verify"]
 VERDICT = "verdict"
 
 
-def gate(project: Project, run: Run, policy_path: Path, subject: str = "student") -> Verdict:
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What a policy may judge of a run."""
+
+    subjects: Mapping[str, Subject]
+    results: Mapping[str, Sequence[CaseResult]]
+    """By the subject's name."""
+    made: Mapping[tuple[str, str], str]
+    """(subject's name, suite) to the time at which its case results were made."""
+    planned: Mapping[str, Any]
+    datasets: Mapping[str, str]
+    model_input: str
+    """What the subjects read; empty where it is not recorded."""
+    files: Mapping[str, str]
+    """Path below the run to digest of every file it comes from, the manifests of the stages included."""
+
+
+def gate(project: Project, run: Run, policy_path: Path, subject: str, progress: Progress) -> Verdict:
     """Measure, decide and write the verdicts of the student and of every control under a policy; return the asked one's.
 
     Raises:
@@ -36,24 +56,17 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str = "student"
         IntegrityError: the ledger does not hold.
     """
     policy, layout = load_policy(policy_path), run.layout
-    subjects = read_subjects(layout.subjects) if layout.subjects.exists() else {}
+    evidence = _evidence(run, policy)
+    subjects = evidence.subjects
     judged = ["student", *sorted(n for n, s in subjects.items() if s.role == "control")]
     if subject not in judged:
         raise BadInputError(f"no subject `{subject}` was measured", fix=f"One of {', '.join(judged)}.")
-    evaluated = _manifest_or_none(layout.manifest("evaluate"))
-    exported = _manifest_or_none(layout.manifest("ratings-export"))
-    results = _results(run, subjects)
-    planned: dict[str, Any] = dict(evaluated.facts.get("cases", {})) if evaluated else {}
-    datasets: dict[str, str] = dict(evaluated.facts.get("datasets", {})) if evaluated else {}
-    if exported:
-        planned[RATINGS], datasets[RATINGS] = exported.facts["cases"], exported.facts["dataset"]
-    requests = {r: None for name in judged for r in policy.requests(name)}
-    # The evidence's own time: measuring the same evidence again gives the same file.
-    at = max((m.finished for m in _manifests(run).values()), default="")
-    measurements = measure(results, list(requests), planned, at=at)
+    requests = list({r: None for name in judged for r in policy.requests(name)})
+    with progress.step("measuring", len(requests)) as step:
+        measurements = measure(evidence.results, requests, evidence.planned, made=evidence.made, advance=step.advance)
     place = layout.measurements(policy.name)
     write_measurements(place, measurements)
-    evidence = _evidence(run)
+    attempt, registered = _of_the_ledger(project, run, policy)
     verdicts = {}
     for name in judged:
         verdict = decide(
@@ -61,13 +74,14 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str = "student"
             measurements,
             subject=subjects.get(name),
             references={n: s.digest for n, s in subjects.items()},
-            expected_dataset=datasets,
-            attempt=_attempt(project, subjects.get("student")),
-            model_input=str(evaluated.facts.get("model_input", "")) if evaluated else "",
+            expected_dataset=evidence.datasets,
+            attempt=attempt,
+            model_input=evidence.model_input,
+            registered=registered,
             ledger_head=project.ledger.head,
             measurements_digest=digest_file(place),
-            evidence=evidence,
-            at=at or "1970-01-01T00:00:00Z",
+            evidence=evidence.files,
+            at=now(),
         )
         verdict = _settled(project, layout.verdict(policy.name, name), verdict)
         write_verdict(layout.verdict(policy.name, name), verdict)
@@ -86,46 +100,64 @@ def _manifests(run: Run) -> dict[str, StageManifest]:
     return {p.stem: read_manifest(p) for p in sorted((run.layout.root / "manifests").glob("*.json"))}
 
 
-def _results(run: Run, subjects: Mapping[str, Subject]) -> dict[str, list[CaseResult]]:
-    """Case results by subject. Evidence whose bytes are not what its stage recorded is an integrity error."""
-    listed = {name: digest for m in _manifests(run).values() for name, digest in m.outputs.items()}
-    found: dict[str, list[CaseResult]] = {name: [] for name in subjects}
-    folder = run.layout.subjects.parent / "cases"
-    for path in sorted(folder.glob("*.parquet")):
-        name = path.relative_to(run.layout.root).as_posix()
-        if listed.get(name) != digest_file(path):
-            raise HashMismatchError("evidence is not what was recorded", where=name, fix="Restore it, or evaluate anew.")
-        subject = path.stem.split(".", 1)[1]
-        found.setdefault(subject, []).extend(read_cases(path))
-    missing = [n for n in listed if n.startswith("evidence/") and not (run.layout.root / n).exists()]
+def _evidence(run: Run, policy: Policy) -> _Evidence:
+    """The evidence of a run, with the kind of ratings that the policy takes and nothing of the other kind."""
+    layout, manifests = run.layout, _manifests(run)
+    subjects = read_subjects(layout.subjects) if layout.subjects.exists() else {}
+    simulated = policy.accepts_simulated and SIMULATED_RATINGS in manifests
+    kind, other = (SIMULATED_RATINGS, HUMAN_RATINGS) if simulated else (HUMAN_RATINGS, SIMULATED_RATINGS)
+    used = {stage: m for stage, m in manifests.items() if stage != other and not stage.startswith(f"{other}-")}
+    recorded = {name: (digest, m.finished) for m in manifests.values() for name, digest in m.outputs.items()}
+    results: dict[str, list[CaseResult]] = {name: [] for name in subjects}
+    made, files = {}, {layout.manifest(stage): digest_file(layout.manifest(stage)) for stage in used}
+    for path in sorted((layout.subjects.parent / "cases").glob("*.parquet")):
+        digest, finished = _as_recorded(run, path, recorded)
+        suite, subject = path.stem.split(".", 1)
+        if suite == other:
+            continue
+        files[path] = digest
+        results.setdefault(subject, []).extend(read_cases(path))
+        made[subject, RATINGS if suite == kind else suite] = finished
+    missing = [n for n in recorded if n.startswith("evidence/") and not (layout.root / n).exists()]
     if missing:
         raise HashMismatchError("evidence is missing", where=missing[0], fix="Restore it, or evaluate anew.")
-    return found
+    if layout.subjects.exists():
+        files[layout.subjects] = digest_file(layout.subjects)
+    evaluated, exported = manifests.get("evaluate"), manifests.get(exported_stage(kind))
+    planned: dict[str, Any] = dict(evaluated.facts.get("cases", {})) if evaluated else {}
+    datasets: dict[str, str] = dict(evaluated.facts.get("datasets", {})) if evaluated else {}
+    if exported:
+        planned[RATINGS], datasets[RATINGS] = exported.facts["cases"], exported.facts["dataset"]
+    named = {path.relative_to(layout.root).as_posix(): digest for path, digest in files.items()}
+    model_input = str(evaluated.facts.get("model_input", "")) if evaluated else ""
+    return _Evidence(subjects, results, made, planned, datasets, model_input, named)
 
 
-def _evidence(run: Run) -> dict[str, str]:
-    files = [
-        *sorted((run.layout.root / "manifests").glob("*.json")),
-        *sorted((run.layout.subjects.parent / "cases").glob("*.parquet")),
-    ]
-    if run.layout.subjects.exists():
-        files.append(run.layout.subjects)
-    return {p.relative_to(run.layout.root).as_posix(): digest_file(p) for p in files}
+def _as_recorded(run: Run, path: Path, recorded: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    """Digest of a file of evidence and when it was made. Bytes that are not what a stage recorded are an integrity error."""
+    name, digest = path.relative_to(run.layout.root).as_posix(), digest_file(path)
+    wanted, finished = recorded.get(name, ("", ""))
+    if digest != wanted:
+        raise HashMismatchError("evidence is not what was recorded", where=name, fix="Restore it, or evaluate anew.")
+    return digest, finished
 
 
-def _attempt(project: Project, student: Subject | None) -> int:
-    seals = project.ledger.find(SEALED)
-    if student is None or not seals:
-        return 1
-    return attempts(project.ledger, student.model, str(seals[-1].facts["digest"]))
+def _of_the_ledger(project: Project, run: Run, policy: Policy) -> tuple[int, str]:
+    """The how-manieth student on its holdout the run's one is, and the rules that were registered for the run in time."""
+    evaluated = _manifest_or_none(run.layout.manifest("evaluate"))
+    registered = registered_rules(project.ledger.entries(), run.layout.name, policy.name)
+    if evaluated is None:
+        return 1, registered
+    # The run's own seal: what was sealed since is another run's holdout.
+    return attempts(project.ledger, evaluated.inputs["student"], evaluated.inputs["holdout"]), registered
 
 
 def _settled(project: Project, path: Path, verdict: Verdict) -> Verdict:
-    """The verdict that was logged before, where nothing but the ledger's head is new: judging again then changes nothing."""
+    """The verdict that was logged before, where nothing but time has passed: judging again then changes nothing."""
     if not path.exists() or all(e.facts["digest"] != digest_file(path) for e in project.ledger.find(VERDICT)):
         return verdict
     before = read_verdict(path)
-    return before if replace(verdict, ledger_head=before.ledger_head) == before else verdict
+    return before if replace(verdict, ledger_head=before.ledger_head, at=before.at) == before else verdict
 
 
 def _log(project: Project, run: Run, path: Path, verdict: Verdict) -> None:
@@ -152,7 +184,7 @@ def _anchors(project: Project, run: Run) -> list[LedgerEntry]:
     return [e for e in project.ledger.find("stage.done") if e.facts["run"] == run.layout.name]
 
 
-def verify(project: Project, run: Run, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
+def verify(project: Project, run: Run, evidence_only: bool, expect: str | None, progress: Progress) -> list[Problem]:
     """Does everything still hold? Files against manifests, manifests and verdicts against the ledger, verdicts decided again.
 
     Args:
@@ -180,16 +212,19 @@ def verify(project: Project, run: Run, evidence_only: bool = False, expect: str 
     problems = [Problem("missing", path.relative_to(layout.root).as_posix()) for path in lost]
     brought, changed = _brought_student(run)
     only = "evidence/" if evidence_only else ""
-    problems += verify_files(layout, listed_elsewhere=frozenset(listed) | brought, only=only)
+    with progress.step("checking files"):
+        problems += verify_files(layout, listed_elsewhere=frozenset(listed) | brought, only=only)
     problems += [] if evidence_only else changed
-    for name, facts in sorted(last.items()):
-        path = layout.root / name
-        if not path.is_file():
-            problems.append(Problem("missing", name))
-        elif digest_file(path) != facts["digest"]:
-            problems.append(Problem("changed", name))
-        else:
-            problems += _decide_again(project, run, read_verdict(path))
+    with progress.step("deciding again", len(last)) as step:
+        for name, facts in sorted(last.items()):
+            path = layout.root / name
+            if not path.is_file():
+                problems.append(Problem("missing", name))
+            elif digest_file(path) != facts["digest"]:
+                problems.append(Problem("changed", name))
+            else:
+                problems += _decide_again(project, run, read_verdict(path))
+            step.advance()
     return problems
 
 
@@ -216,11 +251,13 @@ def _decide_again(project: Project, run: Run, verdict: Verdict) -> list[Problem]
     policy = load_policy(project.policy_path(verdict.policy))
     if policy.digest != verdict.policy_digest:
         return [Problem("changed", f"{verdict.policy}.yaml")]
+    if (verdict.attempt, verdict.registered) != _of_the_ledger(project, run, policy):
+        raise IntegrityError(f"attempt or registered rules of verdict `{verdict.policy}` are not what the ledger gives")
     verify_verdict(verdict, policy, read_measurements(place))
     return []
 
 
-def promote(project: Project, run: Run, policy_path: Path, alias: str) -> Promotion | None:
+def promote(project: Project, run: Run, policy_path: Path, alias: str, progress: Progress) -> Promotion | None:
     """Let an alias stand for the run's student, on a PASSED verdict of the project's policy for exactly these weights.
 
     Raises:
@@ -240,10 +277,14 @@ def promote(project: Project, run: Run, policy_path: Path, alias: str) -> Promot
     path = layout.verdict(own.name)
     if not path.exists():
         raise MissingFileError("there is no verdict", where=str(path), fix="Run `distill-gov gate` first.")
-    problems = verify(project, run)
+    problems = verify(project, run, False, None, progress)
     if problems:
         raise IntegrityError(f"the run does not verify: {problems[0].kind} {problems[0].path}", fix="Run `distill-gov verify`.")
     verdict = read_verdict(path)
+    today = decide_again(verdict, own, read_measurements(layout.measurements(own.name)), at=now())
+    if (verdict.decision, today.decision) == ("PASSED", "BLOCKED"):
+        stale = ", ".join(outcome.gate for outcome in today.outcomes if outcome.blocks)
+        raise registry.NotPromotableError(f"the evidence is too old by now for {stale}", fix="Evaluate anew (--run NEW_NAME).")
     student = read_subjects(layout.subjects)["student"]
     if digest_tree(layout.student) != student.model:
         raise IntegrityError("the weights are not those that were measured", where=str(layout.student))

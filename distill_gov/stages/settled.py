@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_gov.records.digest import digest_file
+from distill_gov.records.layout import RatingsKind
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
 
@@ -24,8 +25,10 @@ __all__ = [
     "anchor",
     "attempts",
     "commit",
+    "exported_stage",
     "file_inputs",
     "finish",
+    "imported_stage",
     "versions",
 ]
 
@@ -36,6 +39,16 @@ SEALED, MEASURED = "holdout.sealed", "student.measured"
 """Events of the ledger."""
 
 _TOOLS = ("distill-gov", "torch", "transformers", "presidio-analyzer", "spacy", "llguidance", "numpy", "scipy")
+
+
+def exported_stage(kind: RatingsKind) -> str:
+    """The stage that wrote the packets."""
+    return f"{kind}-export"
+
+
+def imported_stage(kind: RatingsKind, control: str | None = None) -> str:
+    """The stage that made evidence of raters' answers; of a control's where one is named."""
+    return f"{kind}-{control}" if control else kind
 
 
 def versions() -> dict[str, str]:
@@ -88,6 +101,11 @@ def anchor(path: Path, stage: str, ledger: Ledger, run: str) -> None:
 
 
 def attempts(ledger: Ledger, student: str, seal: str) -> int:
-    """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured."""
-    order = [e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] == seal]
+    """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured.
+
+    A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing.
+    """
+    cases = {e.facts["digest"]: e.facts.get("cases") for e in ledger.find(SEALED)}
+    same = {seal, *(other for other, found in cases.items() if found is not None and found == cases.get(seal))}
+    order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
     return order.index(student) + 1 if student in order else 0

@@ -4,6 +4,7 @@ import streamlit as st
 
 from reports.app_pages.opening import frame, open_page, say_why_absent
 from reports.suppression import K
+from reports.wording import SEEN_BY_RATERS
 
 record = open_page("Teaching set")
 
@@ -26,9 +27,10 @@ st.subheader("Redaction")
 say_why_absent(record.redaction, "Redaction")
 if record.redaction.content:
     summary = record.redaction.content
-    columns = st.columns(2)
+    columns = st.columns(3)
     columns[0].metric("Found and replaced", summary.total)
     columns[1].metric("Found by the scan after it", "not scanned" if summary.residual is None else summary.residual)
+    columns[2].metric(SEEN_BY_RATERS, "nobody rated" if summary.seen_by_raters is None else summary.seen_by_raters)
     st.dataframe(frame(("Kind", "Found"), summary.by_entity), hide_index=True)
     st.caption(f"Counts under {K} are shown as <{K}; where the total would give one away, the next is withheld.")
 

@@ -15,6 +15,7 @@ from typing import Any
 from distill_gov.cli import run_arguments
 
 KILLED = -9
+TRAINING_STEP = "training step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class Ended:
         return lines[0]
 
 
-def command(root: Path, *arguments: str) -> Ended:
-    """Run one command on a project in this process."""
+def command(root: Path | None, *arguments: str) -> Ended:
+    """Run one command in this process, on a project or, without one, as it is."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = run_arguments([*arguments, "-C", str(root)])
+        code = run_arguments([*arguments, *(["-C", str(root)] if root else [])])
     return Ended(code, out.getvalue(), err.getvalue())
 
 
@@ -52,14 +53,16 @@ class Killer:
         self.process = process
 
     def run(self, root: Path, *arguments: str, at: str = "", nth: int = 1) -> int:
-        """Run a command; with ``at``, kill it (SIGKILL) just before the nth file whose path matches is renamed into place.
+        """Run a command; with ``at``, kill it (SIGKILL) just before the nth file whose path matches is renamed into place, or
+        before the nth step of the optimiser where it is :data:`TRAINING_STEP`.
 
         Returns:
             The exit code, or :data:`KILLED`.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        order = {"arguments": [*arguments, "-C", str(root)], "at": at, "nth": nth, "log": str(root.parent / "killed.log")}
+        where = {"at": "", "step": nth} if at == TRAINING_STEP else {"at": at, "step": 0}
+        order = {"arguments": [*arguments, "-C", str(root)], **where, "nth": nth, "log": str(root.parent / "killed.log")}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())

@@ -1,7 +1,8 @@
 """Forks a child for every command that comes in on stdin (a JSON object a line) and answers with how the child ended.
 
 The child kills itself with SIGKILL at a rename that the order names: an audit hook sees it before it happens, so nothing of the
-product is changed, and every file is in the state in which a power cut at that moment would leave it.
+product is changed, and every file is in the state in which a power cut at that moment would leave it. Within training no file
+takes its place; there it is a step of the optimiser.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 import transformers.models.llama.modeling_llama
 import transformers.trainer  # noqa: F401
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from distill_gov.cli import run_arguments
 from distill_gov.records.keys import KeyRing
@@ -37,11 +39,25 @@ def die_at(pattern: str, nth: int) -> None:
     sys.addaudithook(hook)
 
 
+def die_in_training(nth: int) -> None:
+    seen = 0
+
+    def hook(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    register_optimizer_step_pre_hook(hook)
+
+
 def child(order: dict[str, Any]) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if order["at"]:
+    if order["step"]:
+        die_in_training(order["step"])
+    elif order["at"]:
         die_at(order["at"], order["nth"])
     code = run_arguments(order["arguments"])
     sys.stdout.flush()

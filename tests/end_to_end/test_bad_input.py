@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from distill_gov.project import Project
+from distill_gov.stages.settled import MEASURED, attempts
 from tests.end_to_end.commands import command
 from tests.end_to_end.tiny_project import (
     PLANTED,
@@ -168,6 +170,21 @@ def test_a_holdout_changed_after_the_build_is_not_measured(copy: Path) -> None:
     assert command(copy, "seal").code == 0
     ended = command(copy, "build")
     assert (ended.code, "`holdout`" in ended.error) == (2, True)
+
+
+def test_sealing_anew_neither_breaks_an_old_run_nor_counts_anew(copy: Path) -> None:
+    holdout = copy / "data" / "holdout.jsonl"
+    holdout.write_bytes(holdout.read_bytes() + b"\n")
+    assert command(copy, "seal").code == 0
+    path = copy / "runs" / "r1" / "verdicts" / "gates.json"
+    before = path.read_bytes()
+    assert command(copy, "gate").code == 0
+    assert path.read_bytes() == before
+    assert command(copy, "verify").code == 0
+    # Another student under the new seal is the second one on these cases.
+    project = Project.open(copy)
+    project.ledger.append(MEASURED, {"run": "r2", "student": "sha256:another", "seal": project.sealed()})
+    assert attempts(project.ledger, "sha256:another", project.sealed()) == 2
 
 
 @pytest.mark.parametrize(

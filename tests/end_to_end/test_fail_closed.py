@@ -20,6 +20,8 @@ from distill_gov.stages.settled import anchor
 from evals.evidence import CaseResult, read_cases, write_cases
 from tests.end_to_end.commands import Ended, command
 from tests.end_to_end.conftest import Finished
+from tests.end_to_end.raters import rate
+from tests.end_to_end.tiny_project import write_settings
 
 FOREIGN = "sha256:" + "9" * 64
 Damage = Callable[[Path], object]
@@ -86,6 +88,51 @@ def test_no_damage_to_a_file_of_evidence_passes(copy: Path, kind: str) -> None:
     assert command(copy, "gate").code == 0, "restored, it passes again"
 
 
+@pytest.fixture(scope="session")
+def rated_once(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose own policy asks for people's ratings, and got them. Not to be changed."""
+    root = tmp_path_factory.mktemp("rated") / "project"
+    shutil.copytree(finished.root, root)
+    write_settings(root, policy="gates.rated.yaml")
+    assert command(root, "ratings", "export", "--rater", "anna", "--rater", "bert").code == 0
+    answers = rate(root / "runs" / "r1", root.parent / "answers")
+    assert command(root, "ratings", "import", *map(str, answers)).code == 0
+    assert command(root, "gate").code == 0
+    return root
+
+
+@pytest.fixture
+def rated(rated_once: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "rated"
+    shutil.copytree(rated_once, root)
+    return root
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_no_damage_to_ratings_passes(rated: Path, kind: str) -> None:
+    run = rated / "runs" / "r1"
+    judged = [run / "evidence" / "cases" / f"ratings.{name}.parquet" for name in ("student", "teacher")]
+    judged += [run / "manifests" / f"{stage}.json" for stage in ("ratings-export", "ratings")]
+    packets, answers = sorted((run / "ratings" / "packets").iterdir()), sorted((run / "ratings").glob("responses/*/*"))
+    assert ({p.suffix for p in packets}, len(packets), len(answers)) == ({".html", ".csv", ".json"}, 6, 2)
+    # A verdict does not rest on what raters were sent and sent back; still no run with other packets or answers is promoted.
+    for path in (*judged, *packets[:3], *answers[:1]):
+        with damaged(path, DAMAGES[kind]):
+            gated = command(rated, "gate", "--json") if path in judged else None
+            verified, promoted = command(rated, "verify"), command(rated, "promote")
+        if gated is not None:
+            assert gated.code in (2, 3, 4), (path.name, gated)
+            assert gated.json.get("decision") != "PASSED", path.name
+            if path in judged[:2]:
+                assert (gated.code, path.name in gated.error) == (4, True), (path.name, gated)
+        assert verified.code in (2, 4), (path.name, verified)
+        assert path.name in verified.out + verified.err or path.stem in verified.out + verified.err, (path.name, verified)
+        assert promoted.code in (2, 4), (path.name, promoted)
+        assert not (rated / "registry" / "aliases.json").exists()
+    assert command(rated, "gate").code == 0, "restored, it passes again"
+    assert command(rated, "promote").code == 0
+
+
 def rerecord(root: Path, stage: str, change: Callable[[StageManifest], StageManifest] = lambda m: m) -> None:
     """Record a run's files anew, as if the stage had made them so: only their content can speak against them now."""
     project = Project.open(root)
@@ -97,13 +144,48 @@ def rerecord(root: Path, stage: str, change: Callable[[StageManifest], StageMani
 
 
 def rewrite(root: Path, name: str, change: Callable[[CaseResult], CaseResult]) -> None:
-    path = root / "runs" / "r1" / "evidence" / "cases" / name
-    write_cases(path, [change(r) for r in read_cases(path)])
+    write_cases(cases(root, name), [change(r) for r in read_cases(cases(root, name))])
 
 
 def _nan(result: CaseResult) -> CaseResult:
     broken = [replace(d, confidence=float("nan")) for d in result.decisions]
     return replace(result, decisions=tuple(broken))
+
+
+def _nan_rating(result: CaseResult) -> CaseResult:
+    return replace(result, scores=dict.fromkeys(result.scores, float("nan")))
+
+
+STUDENTS, TEACHERS = "ratings.student.parquet", "ratings.teacher.parquet"
+RATINGS: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "ratings are NaN": (lambda root: rewrite(root, STUDENTS, _nan_rating), 4, "non_finite"),
+    "beyond the scale": (
+        lambda root: rewrite(root, STUDENTS, lambda r: replace(r, scores=dict.fromkeys(r.scores, 6.0))), 4, "out_of_range",
+    ),
+    "another student's": (lambda root: rewrite(root, STUDENTS, lambda r: replace(r, subject=FOREIGN)), 3, "other_subject"),
+    "another teacher's": (lambda root: rewrite(root, TEACHERS, lambda r: replace(r, subject=FOREIGN)), 3, "other_subject"),
+    "of other cases": (lambda root: rewrite(root, STUDENTS, lambda r: replace(r, dataset=FOREIGN)), 4, "other_dataset"),
+    "of renamed cases": (lambda root: rewrite(root, STUDENTS, lambda r: replace(r, case=r.case + "x")), 4, "case_mismatch"),
+    "no rows": (lambda root: write_cases(cases(root, STUDENTS), []), 3, "absent"),
+    "no file": (lambda root: cases(root, STUDENTS).unlink(), 3, "absent"),
+    "half of them": (lambda root: write_cases(cases(root, STUDENTS), read_cases(cases(root, STUDENTS))[::2]), 3, "incomplete"),
+    "by a script": (lambda root: rewrite(root, STUDENTS, lambda r: replace(r, provenance="simulated")), 3, "simulated"),
+}  # fmt: skip
+
+
+def cases(root: Path, name: str) -> Path:
+    return root / "runs" / "r1" / "evidence" / "cases" / name
+
+
+@pytest.mark.parametrize("kind", RATINGS)
+def test_ratings_that_are_recorded_but_wrong_do_not_pass(rated: Path, kind: str) -> None:
+    change, code, reason = RATINGS[kind]
+    change(rated)
+    rerecord(rated, "ratings")
+    ended = command(rated, "gate", "--json")
+    assert ended.code == code
+    assert ended.json["decision"] == "BLOCKED"
+    assert reason in {o["code"] for o in ended.json["outcomes"]}
 
 
 CONTENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
@@ -235,7 +317,17 @@ def test_verify_finds_every_file_changed_missing_or_added(copy: Path) -> None:
         with damaged(path, Path.unlink):
             ended = command(copy, "verify")
             assert (ended.code, f"missing: {name}" in ended.out) == (4, True), (name, ended)
-    for folder in ("teaching", "student", "evidence/cases", "evidence/measurements", "verdicts", "ratings", "."):
+    for folder in (
+        "teaching",
+        "student",
+        "evidence/cases",
+        "evidence/measurements",
+        "verdicts",
+        "ratings",
+        "pages",
+        "manifests",
+        ".",
+    ):
         stray = run / folder / "stray.txt"
         stray.parent.mkdir(exist_ok=True)
         stray.write_text("", "utf-8")

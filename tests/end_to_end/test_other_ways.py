@@ -26,15 +26,15 @@ def elsewhere(fresh: Path, finished: Finished) -> Path:
 
 def test_a_student_trained_elsewhere_is_gated_all_the_same(elsewhere: Path) -> None:
     (elsewhere / "gates.yaml").write_text(policy(EASY[0], EASY[2], requires=["evaluate"]), "utf-8")
+    (elsewhere / "gates.made.yaml").write_text(policy(EASY[0]), "utf-8")
+    (elsewhere / "gates.compared.yaml").write_text(policy(EASY[0], EASY[1], requires=[]), "utf-8")
     assert command(elsewhere, "evaluate", "--run", "ext").code == 0
     ended = command(elsewhere, "gate", "--run", "ext", "--json")
     assert (ended.code, ended.json["decision"]) == (0, "PASSED")
     # A policy that wants to know how it was made does not let it pass, and neither does one that compares it with a teacher.
-    (elsewhere / "gates.made.yaml").write_text(policy(EASY[0]), "utf-8")
     made = command(elsewhere, "gate", "--run", "ext", "--policy", "gates.made", "--json")
     open_gates = {o["gate"] for o in made.json["outcomes"] if o["outcome"] == "INCONCLUSIVE"}
     assert (made.code, open_gates) == (3, {"requires.build", "requires.train"})
-    (elsewhere / "gates.compared.yaml").write_text(policy(EASY[0], EASY[1], requires=[]), "utf-8")
     compared = command(elsewhere, "gate", "--run", "ext", "--policy", "gates.compared", "--json")
     open_gates = {o["gate"] for o in compared.json["outcomes"] if o["outcome"] == "INCONCLUSIVE"}
     assert (compared.code, open_gates) == (3, {"intent_not_inferior"})

@@ -22,6 +22,7 @@ import yaml
 
 from distill_gov.project import Project
 from distill_gov.records.files import read_parquet
+from distill_gov.records.layout import SIMULATED_RATINGS
 from distill_gov.stages.ratings import key_path
 from evals.ratings import simulate_responses
 from tests.end_to_end.commands import command
@@ -62,13 +63,14 @@ def test_no_planted_value_is_in_any_file_of_a_run(finished: Finished, copy: Path
     ended = [finished.ended]
     ended += [command(copy, *verb.split()) for verb in (
         "gate --policy gates.strict", "report --policy gates.strict", "gate --plan", "promote", "verify", "doctor",
-        "ratings export --rater anna --rater bert --cases 30",
+        "ratings export --rater anna --rater bert --cases 30", "ratings export --rater anna --rater bert --simulated",
     )]  # fmt: skip
     assert [e.code for e in ended[:4]] == [0, 1, 0, 0]
     project = Project.open(copy)
     run = project.run("r1")
+    kind = SIMULATED_RATINGS
     answers = simulate_responses(
-        run.layout.packets, key_path(project, run), directory=copy / "runs" / "answers", shift=0.0, seed=1
+        run.layout.packets(kind), key_path(project, run, kind), directory=copy / "runs" / "answers", shift=0.0, seed=1
     )
     ended.append(command(copy, "ratings", "import", "--simulated", *map(str, answers)))
     ended.append(command(copy, "verify"))

@@ -254,12 +254,26 @@ def policy(*gates: Mapping[str, Any], **header: Any) -> str:
     return yaml.safe_dump({**_HEADER, **header, "gates": [dict(g) for g in gates]}, sort_keys=False)
 
 
+def rated_policy(provenance: str, margin: float = 1.0) -> str:
+    """The easy gates and two on ratings of that provenance."""
+    ratings = {"items": 30, "raters": 2, "scale": [1, 5], "min_raters": 2}
+    wanted = {"provenance": [provenance]}
+    return policy(
+        *EASY,
+        gate("helpfulness_not_inferior", "helpfulness", "ratings", "not_inferior_by", margin, **wanted),
+        gate("rater_agreement", "rater_agreement", "ratings", "at_least", 0.2, **wanted),
+        ratings=ratings,
+    )
+
+
 POLICIES = {
     "gates": policy(*EASY),
     "gates.strict": policy(*EASY, gate("exact_match", "exact_match", "holdout", "at_least", 0.9)),
     "gates.large": policy(*EASY, gate("schema_valid", "schema_validity", "format", "at_least", 0.97, min_n=500)),
+    "gates.rated": rated_policy("human"),
+    "gates.simulated": rated_policy("simulated"),
 }
-"""One that is passed (exit 0), one that is failed (1), one for which there are too few cases (3)."""
+"""One that is passed (exit 0), one that is failed (1), one for which there are too few cases (3), and two that want ratings."""
 
 
 def redaction_yaml(**filters: Any) -> str:

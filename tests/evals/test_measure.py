@@ -50,7 +50,7 @@ def exact(values, **kwargs):
 def one(results, req, planned=None):
     rows = results if isinstance(results, dict) else {"student": results}
     planned = planned if planned is not None else {req.suite: len({r.case for r in rows.get("student", ())})}
-    [found] = measure(rows, [req], planned, at="2026-01-01T00:00:00Z")
+    [found] = measure(rows, [req], planned)
     return found
 
 
@@ -68,7 +68,7 @@ def test_a_level():
     assert (found.subject, found.reference, found.dataset) == ("s", None, "sha256:d")
     assert found.provenance == ("measured",)
     assert found.note == ""
-    assert found.at == "2026-01-01T00:00:00Z"
+    assert found.at == ""
     assert found.tool.startswith("distill-gov")
 
 
@@ -482,3 +482,21 @@ def test_measurements_survive_the_file(tmp_path):
     found = measure({"student": exact([1.0, 0.0] * 20)}, requests, {"holdout": 40})
     write_measurements(tmp_path / "m.parquet", found)
     assert read_measurements(tmp_path / "m.parquet") == found
+
+
+@pytest.mark.parametrize(
+    ("made", "at"),
+    [
+        ({"student": "2026-03-01T00:00:00Z", "teacher": "2026-02-01T00:00:00Z"}, "2026-02-01T00:00:00Z"),
+        ({"student": "2026-01-31T23:59:59Z", "teacher": "2026-02-01T00:00:00Z"}, "2026-01-31T23:59:59Z"),
+        ({"student": "2026-01-31T23:59:59Z"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_measurement_is_as_old_as_the_oldest_evidence_it_rests_on(made, at):
+    rows = {"student": exact([1.0, 0.0]), "teacher": exact([1.0, 1.0], subject="t")}
+    paired = replace(request(), statistic="difference", reference="teacher", method="tango")
+    times = {(name, "holdout"): time for name, time in made.items()}
+    [level, difference] = measure(rows, [request(), paired], {"holdout": 2}, made=times)
+    assert difference.at == at
+    assert level.at == made.get("student", "")

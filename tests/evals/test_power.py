@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from distill_gov.records.errors import BadInputError
+from evals import intervals
 from evals.intervals import (
     BinomialLevel,
     CalibrationLevel,
@@ -10,6 +11,7 @@ from evals.intervals import (
     clopper_pearson,
     needed_n,
     pass_probability,
+    passes_with,
     tango,
 )
 
@@ -118,3 +120,22 @@ def test_clopper_pearson_and_power_agree():
     n, limit = 200, 0.08
     most = max(k for k in range(n) if clopper_pearson(k, n, side="upper").high <= limit)
     assert pass_probability(BinomialLevel(limit, "upper", 0.04), n) == pytest.approx(binom.cdf(most, n, 0.04))
+
+
+@pytest.mark.parametrize("error", [0.0, 0.04, 0.1])
+def test_a_simulation_stops_once_it_is_decided_and_decides_the_same(monkeypatch, error):
+    plan = CalibrationLevel(0.10, error=error, trials=20, resamples=50)
+    chance = pass_probability(plan, 120)
+    drawn = []
+    whole = intervals.calibration_error_interval
+    monkeypatch.setattr(intervals, "calibration_error_interval", lambda *a, **k: drawn.append(1) or whole(*a, **k))
+    for power in (0.0, 0.05, 0.5, chance, 0.8, 1.0):
+        assert passes_with(plan, 120, power) is (chance >= power)
+    # Six whole simulations would be 120 trials.
+    assert len(drawn) < 80
+
+
+def test_exact_plans_are_not_simulated():
+    plan = BinomialLevel(0.10, "upper", rate=0.05)
+    assert passes_with(plan, 150, pass_probability(plan, 150))
+    assert not passes_with(plan, 150, 0.999)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from distill_gov.records.errors import IntegrityError
 from evals.catalogue import CONTRADICTIONS, NOTES
-from gates.decide import verify_verdict
+from gates.decide import decide_again, verify_verdict
 from gates.policy import Policy
 from gates.verdict import read_verdict, write_verdict
 
@@ -243,6 +243,39 @@ def test_attempts(make, attempt, decision):
 @pytest.mark.parametrize("attempt", [0, -1])
 def test_an_attempt_that_was_never_counted(make, one, attempt):
     assert make.verdict_of(one, make.all_good(one), attempt=attempt).exit_code == 4
+
+
+@pytest.mark.parametrize(("registered", "says"), [("", "was not registered"), ("sha256:other", "are not those registered")])
+def test_what_was_not_registered_before_the_holdout_was_opened_is_an_error(make, registered, says):
+    policy = make.example("gates.yaml")
+    verdict = make.verdict_of(policy, make.all_good(policy), registered=registered, attempt=9)
+    assert (verdict.decision, verdict.exit_code) == ("BLOCKED", 4)
+    assert {(o.outcome, o.code) for o in verdict.outcomes} == {("ERROR", "not_registered")}
+    assert says in verdict.outcomes[0].reason
+    assert "new run name" in verdict.outcomes[0].reason
+    verify_verdict(verdict, policy, make.all_good(policy))
+    with pytest.raises(IntegrityError):
+        verify_verdict(replace(verdict, registered=policy.rules_digest), policy, make.all_good(policy))
+
+
+def test_a_run_in_which_nothing_was_measured_has_nothing_to_register(make):
+    policy = make.example("gates.yaml")
+    verdict = make.verdict_of(policy, [], registered="", subject=None)
+    assert {(o.outcome, o.code) for o in verdict.outcomes} == {("INCONCLUSIVE", "absent")}
+    assert verdict.exit_code == 3
+
+
+def test_age_is_of_the_time_of_the_decision(make, tmp_path):
+    text = make.HEADERS + make.VIOLATIONS.replace("    min_n", "    max_age_days: 10\n    min_n")
+    policy = make.policy_of(tmp_path, text)
+    measurements = make.all_good(policy)
+    verdict = make.verdict_of(policy, measurements)
+    assert verdict.decision == "PASSED"
+    assert decide_again(verdict, policy, measurements) == verdict
+    later = [decide_again(verdict, policy, measurements, at=f"2027-01-0{day}T12:00:00Z") for day in (1, 2)]
+    assert {(o.outcome, o.code) for v in later for o in v.outcomes} == {("INCONCLUSIVE", "stale")}
+    # Another day alone is no other verdict.
+    assert later[0].outcomes == later[1].outcomes
 
 
 @pytest.mark.parametrize("stage", ["build", "train", "evaluate"])

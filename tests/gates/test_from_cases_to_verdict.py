@@ -18,7 +18,9 @@ def judge(make, tmp_path):
     policy = make.policy_of(tmp_path)
 
     def judged(cases: Iterable[CaseResult]):
-        found = measure({"student": list(cases)}, policy.requests(), {"hazardous": IDS}, at=make.AT)
+        found = measure(
+            {"student": list(cases)}, policy.requests(), {"hazardous": IDS}, made={("student", "hazardous"): make.AT}
+        )
         write_measurements(tmp_path / "m.parquet", found)
         verdict = make.verdict_of(policy, read_measurements(tmp_path / "m.parquet"))
         (outcome,) = verdict.outcomes

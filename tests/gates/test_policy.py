@@ -65,17 +65,79 @@ def test_requests_name_the_subject_and_the_reference(make):
     assert {r.subject for r in requests} == {"leaky", "teacher"}
     assert all(r.reference == "teacher" for r in requests if r.statistic == "difference")
     assert all(r.statistic == "level" and r.reference is None for r in requests if r.subject == "teacher")
-    assert policy.requests_digest("leaky") != policy.requests_digest()
-    assert policy.requests_digest() == make.example("gates.yaml").requests_digest()
     with pytest.raises(BadInputError, match="itself"):
         policy.requests("teacher")
 
 
-def test_a_changed_limit_is_another_policy_though_the_requests_are_the_same(make, tmp_path):
-    one = make.policy_of(tmp_path)
-    other = make.policy_of(tmp_path, make.HEADERS + make.VIOLATIONS.replace("0.10", "0.20"))
-    assert one.digest != other.digest
-    assert one.requests_digest() == other.requests_digest()
+SECOND = """\
+  - id: validity
+    metric: schema_validity
+    suite: format
+    statistic: level
+    rule: at_least
+    limit: 0.97
+    min_n: 600
+    owner: us
+    risk: some
+    rationale: why
+"""
+
+
+def rules(make, tmp_path, was: str = "", becomes: str = "") -> str:
+    text = make.HEADERS + make.VIOLATIONS + SECOND
+    assert was in text
+    return make.policy_of(tmp_path, text.replace(was, becomes, 1) if was else text).rules_digest
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("id: violations", "id: violation"),
+        ("limit: 0.10", "limit: 0.20"),
+        ("metric: violation_rate", "metric: over_refusal_rate"),
+        ("suite: hazardous", "suite: benign"),
+        ("suite: hazardous", "suite: hazardous\n    slice: language=en"),
+        ("statistic: level\n    rule: at_most\n    limit: 0.10",
+         "statistic: difference\n    reference: teacher\n    rule: not_worse_by\n    margin: 0.10"),
+        ("min_n: 150", "min_n: 60"),
+        ("min_n: 150", "min_n: 150\n    max_age_days: 30"),
+        ("min_n: 150", "min_n: 150\n    provenance: [measured, imported]"),
+        ("min_n: 150", "min_n: 150\n    required: false"),
+        ("min_n: 150", "min_n: 150\n    waivable: true"),
+        ("min_n: 150", "min_n: 150\n    confidence: 0.9"),
+        ("min_n: 150", "min_n: 150\n    cluster: true"),
+        ("max_attempts: 5", "max_attempts: 50"),
+        ("max_attempts: 5", "max_attempts: 5\nrequires: [evaluate]"),
+        (SECOND, ""),
+    ],
+)  # fmt: skip
+def test_whatever_decides_is_in_what_is_registered(make, tmp_path, was, becomes):
+    assert rules(make, tmp_path, was, becomes) != rules(make, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ('approved_by: ""', "approved_by: Somebody"),
+        ('approved_on: ""', "approved_on: 2026-11-22"),
+        ("intended_use: tests", "intended_use: other tests"),
+        ("rationale: why", "rationale: because"),
+        ("risk: harm", "risk: other harm"),
+        ("owner: safety", "owner: trust"),
+        ("min_n: 150", "min_n: 150\n    assumed_discordant: 0.2"),
+        ("min_n: 150", "min_n: 150\n    provenance: [measured]\n    required: true\n    method: clopper_pearson"),
+        ("limit: 0.10", "limit: 0.1\n    reference: teacher"),
+        ("gates:\n", "# a comment\ngates:\n"),
+    ],
+)
+def test_headers_prose_and_defaults_written_out_are_not(make, tmp_path, was, becomes):
+    assert rules(make, tmp_path, was, becomes) == rules(make, tmp_path)
+
+
+def test_the_order_of_gates_decides_nothing(make, tmp_path):
+    head, first = make.VIOLATIONS.split("\n", 1)
+    swapped = make.policy_of(tmp_path, f"{make.HEADERS}{head}\n{SECOND}{first}")
+    assert swapped.rules_digest == rules(make, tmp_path)
 
 
 def test_ratings_are_human_unless_said_otherwise(make, tmp_path):

@@ -96,6 +96,7 @@ def verdict(name: Outcome = "PASS", **changes: Any) -> Verdict:
         ledger_head="sha256:head",
         at="2026-11-22T12:00:00Z",
         model_input="redacted",
+        registered="sha256:r",
     )
     return replace(made, **changes)
 
@@ -158,32 +159,31 @@ class _Run:
     def evaluate(self, *, progress: Any, only: list[str] | None) -> StageManifest:
         return self._stage("evaluate", only)
 
-    def gate(self, policy: str | None = None, subject: str = "student") -> Verdict:
+    def gate(self, policy: str | None = None, subject: str = "student", *, progress: Any) -> Verdict:
         self.project._call("gate", (policy, subject))
         write_verdict(self.layout.verdict("gates", subject), self.project.verdict)
         return self.project.verdict
 
-    def report(self, policy: str | None = None) -> Path:
+    def report(self, policy: str | None = None, *, progress: Any) -> Path:
         self.project._call("report", policy)
         return Path(self.layout.pages / "report.html")
 
-    def verify(self, evidence_only: bool = False, expect: str | None = None) -> list[Problem]:
+    def verify(self, *, evidence_only: bool = False, expect: str | None = None, progress: Any) -> list[Problem]:
         self.project._call("verify", (evidence_only, expect))
         return self.project.problems
 
-    def promote(self, policy: str | None, alias: str) -> None:
+    def promote(self, policy: str | None, alias: str, *, progress: Any) -> None:
         self.project._call("promote", (policy, alias))
 
-    def export_ratings(self, raters: list[str], cases: int | None) -> Any:
-        self.project._call("export", (raters, cases))
+    def export_ratings(self, raters: list[str], cases: int | None, *, simulated: bool, progress: Any) -> Any:
+        self.project._call("export", (raters, cases, simulated))
         files = {rater: SimpleNamespace(page=Path(f"{n}.html"), table=Path(f"{n}.csv")) for n, rater in enumerate(raters)}
         return SimpleNamespace(raters=files, cases=100, sealed="sha256:k")
 
-    def import_ratings(self, files: list[Path], simulated: bool = False) -> Any:
+    def import_ratings(self, files: list[Path], *, simulated: bool, progress: Any) -> StageManifest:
         self.project._call("import", (files, simulated))
-        return SimpleNamespace(
-            results=[SimpleNamespace(status="ok")], quarantined=[], cannot_judge=0, missing=3, problems=["missing: r1"]
-        )
+        counts = {"rated": 97, "quarantined": 2, "cannot_judge": 0, "missing": 3}
+        return StageManifest("ratings", {}, {}, counts=counts, facts={"redaction_misses": 2, "problems": ["missing: r1"]})
 
 
 @pytest.fixture
@@ -486,9 +486,19 @@ def test_ratings_out_and_in(project: StandIn, ran: Ran) -> None:
     code, out, _ = ran("ratings", "export", "--rater", "Anna", "--rater", "Ben", "--cases", "50")
     assert code == 0
     assert "Anna: 0.html" in out
+    assert "next: distill-gov ratings import FILE... --run r1\n" in out
+    assert "import FILE... --simulated --run r1" in ran("ratings", "export", "--rater", "A", "--rater", "B", "--simulated")[1]
     code, out, _ = ran("ratings", "import", "a.json", "b.json", "--simulated", "--json")
-    assert json.loads(out)["missing"] == 3
-    assert project.calls == [("export", (["Anna", "Ben"], 50)), ("import", ([Path("a.json"), Path("b.json")], True))]
+    value = json.loads(out)
+    assert (value["missing"], value["redaction_misses"], value["problems"]) == (3, 2, ["missing: r1"])
+    _, out, _ = ran("ratings", "import", "a.json")
+    assert "redaction misses: 2 answers" in out
+    assert project.calls == [
+        ("export", (["Anna", "Ben"], 50, False)),
+        ("export", (["A", "B"], None, True)),
+        ("import", ([Path("a.json"), Path("b.json")], True)),
+        ("import", ([Path("a.json")], False)),
+    ]
 
 
 def test_report_prints_its_page(project: StandIn, ran: Ran) -> None:
@@ -542,16 +552,20 @@ def test_an_unknown_schema_is_two_and_names_the_nearest(ran: Ran) -> None:
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo_ends_with_its_own_code(ran: Ran, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    def run_demo(root: Path, *, progress: object) -> int:
+    def run_demo(root: Path, *, progress: object) -> Any:
         print("the screen")
-        return code
+        return SimpleNamespace(exit_code=code, as_json=lambda: {"verdicts": {"gates": {"decision": "BLOCKED"}}})
 
     module = ModuleType("distill_gov.demo")
     module.run_demo = run_demo  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "distill_gov.demo", module)
     assert ran("demo")[:2] == (code, "the screen\n")
     ended, out, err = ran("demo", "here", "--json")
-    assert (ended, json.loads(out), err) == (code, {"project": "here", "exit": code}, "the screen\n")
+    assert (ended, json.loads(out), err) == (
+        code,
+        {"project": "here", "verdicts": {"gates": {"decision": "BLOCKED"}}, "exit": code},
+        "the screen\n",
+    )
 
 
 # --- on a project that `init` made

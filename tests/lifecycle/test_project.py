@@ -18,6 +18,7 @@ from distill_gov.records.errors import (
     NotSealedError,
     UnknownKeyError,
 )
+from evals.holdout import cases_digest
 
 SETTINGS = """\
 task: triage
@@ -75,7 +76,12 @@ def test_sealing_twice_is_logged_once(project: Project) -> None:
     assert project.seal() == first
     assert Project.open(project.layout.root).seal() == first
     assert [e.event for e in project.ledger.entries()] == ["holdout.sealed"]
-    assert first.facts == {"file": "data/holdout.jsonl", "digest": digest_file(project.layout.root / "data" / "holdout.jsonl")}
+    holdout = project.layout.root / "data" / "holdout.jsonl"
+    assert first.facts == {
+        "file": "data/holdout.jsonl",
+        "digest": digest_file(holdout),
+        "cases": cases_digest(holdout),
+    }
     assert project.sealed() == first.facts["digest"]
 
 

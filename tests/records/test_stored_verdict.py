@@ -34,6 +34,7 @@ VERDICT = Verdict(
     ledger_head="sha256:h",
     at="2026-11-22T12:00:00Z",
     model_input="redacted",
+    registered="sha256:r",
     datasets={"holdout": "sha256:d"},
     references={"teacher": "sha256:t"},
 )
@@ -53,6 +54,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "evidence": ([], {"a": 1}, None),
     "ledger_head": (None, 1),
     "at": (None, 1),
+    "registered": (None, 1, True),
     "datasets": ([], {"holdout": None}),
     "references": ("", {"teacher": 1}),
     "more": (1,),
@@ -125,7 +127,9 @@ def test_a_field_of_the_wrong_type_is_refused(path: Path, place: tuple[str | int
     assert caught.value.where == str(path)
 
 
-@pytest.mark.parametrize("field", ["decision", "outcomes", "policy", "simulated", "subject", "evidence", "format"])
+@pytest.mark.parametrize(
+    "field", ["decision", "outcomes", "policy", "simulated", "subject", "registered", "evidence", "format"]
+)
 def test_a_field_that_is_missing_is_refused(path: Path, field: str) -> None:
     content = json.loads(path.read_text())
     del content[field]

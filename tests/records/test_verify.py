@@ -15,7 +15,7 @@ from distill_gov.records.verify import Problem, verify_files
 @pytest.fixture
 def run(tmp_path: Path) -> RunLayout:
     layout = RunLayout(tmp_path / "runs" / "r1")
-    for name in ("teaching/a", "evidence/cases/b", "evidence/subjects.json", "pages/index.html"):
+    for name in ("teaching/a", "evidence/cases/b", "evidence/subjects.json", "pages/report.html"):
         (layout.root / name).parent.mkdir(parents=True, exist_ok=True)
         (layout.root / name).write_text(name)
     for stage, folder in (("build", "teaching"), ("evaluate", "evidence")):
@@ -49,7 +49,22 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
         lambda r: ((r / "teaching/a").unlink(), (r / "teaching/a").mkdir()),
         [("missing", "teaching/a")],
     ),
-    "a page": (lambda r: (r / "pages/more.html").write_text("x"), []),
+    "a page changed": (lambda r: (r / "pages/report.html").write_text("x"), []),
+    "a page of another policy": (lambda r: (r / "pages/report.gates.bank.html").write_text("x"), []),
+    "the model card": (lambda r: (r / "pages/model_card.md").write_text("x"), []),
+    "no page": (lambda r: (r / "pages/more.html").write_text("x"), [("added", "pages/more.html")]),
+    "no page's name": (lambda r: (r / "pages/report.A.html").write_text("x"), [("added", "pages/report.A.html")]),
+    "no policy's name": (lambda r: (r / "pages/report.a..b.html").write_text("x"), [("added", "pages/report.a..b.html")]),
+    "below the pages": (
+        lambda r: ((r / "pages/more").mkdir(), (r / "pages/more/report.html").write_text("x")),
+        [("added", "pages/more/report.html")],
+    ),
+    "a page elsewhere": (lambda r: link(r, "pages/report.html", r / "none"), [("added", "pages/report.html")]),
+    "no manifest": (lambda r: (r / "manifests/notes.txt").write_text("x"), [("added", "manifests/notes.txt")]),
+    "below the manifests": (
+        lambda r: ((r / "manifests/old").mkdir(), (r / "manifests/old/build.json").write_text("{}")),
+        [("added", "manifests/old/build.json")],
+    ),
     "manifest cut": (
         lambda r: (r / "manifests/build.json").write_text("{"),
         [("unreadable", "manifests/build.json"), ("added", "teaching/a")],

@@ -350,6 +350,7 @@ def judge(
             expected_dataset={suite: f"sha256:{suite}" for suite in ("holdout", "hazardous", "ratings")},
             attempt=1,
             model_input="redacted",
+            registered=policy.rules_digest,
             ledger_head=ledger.head,
             measurements_digest=digest_file(run.measurements(policy.name)),
             evidence=evidence,

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 
 from distill_gov.records.errors import BadInputError
 from distill_gov.records.layout import ProjectLayout
-from distill_gov.records.manifest import StageManifest
+from distill_gov.records.manifest import StageManifest, write_manifest
 from evals.calibration import reliability_table
 from evals.evidence import read_cases, write_cases
+from reports.headline import headline
 from reports.loading import Part
 from reports.queries import _bins, _errored, policies_judged, read_reliability, read_run, reliability_choices
 from reports.suppression import WITHHELD, K, shown_count, shown_counts
@@ -49,7 +51,7 @@ def test_blocked_on_human_ratings_says_how_to_get_them(blocked: ModuleType) -> N
     head = read_run(blocked.run).headline
     assert (head.state, head.exit_code, head.tone) == ("BLOCKED", 3, "bad")
     assert "helpfulness (INCONCLUSIVE)" in head.why
-    assert head.command == "distill-gov ratings export --run r1"
+    assert head.command == "distill-gov ratings export --run r1 --rater A --rater B"
 
 
 def test_blocked_on_a_fail(make: ModuleType, tmp_path: Path) -> None:
@@ -118,6 +120,40 @@ def test_what_redaction_left_is_warned_of(passed: ModuleType) -> None:
     record = read_run(passed.run)
     assert any("still found 2 values" in warning for warning in record.warnings)
     assert record.headline.state == "NOT RELIABLE"  # the verdict recorded another manifest
+
+
+def test_what_raters_saw_is_a_redaction_miss(passed: ModuleType) -> None:
+    assert passed.run.manifest("ratings").exists() is False
+    redaction = read_run(passed.run).redaction.content
+    assert redaction is not None
+    assert redaction.seen_by_raters is None
+    for misses, warned in ((0, False), (3, True)):
+        write_manifest(passed.run.manifest("ratings"), StageManifest("ratings", {}, {}, facts={"redaction_misses": misses}))
+        record = read_run(passed.run)
+        assert record.redaction.content is not None
+        assert record.redaction.content.seen_by_raters == misses
+        assert any("raters saw personal data: 3" in warning for warning in record.warnings) is warned
+        assert record.headline.state == "PASSED"
+    write_manifest(passed.run.manifest("ratings"), StageManifest("ratings", {}, {}, facts={"redaction_misses": "many"}))
+    assert read_run(passed.run).headline.state == "NOT RELIABLE"
+
+
+@pytest.mark.parametrize(("run", "then"), [("r1", "r2"), ("r9", "r10"), ("desk", "desk-2"), ("v1.2", "v1.3"), ("7", "8")])
+def test_a_run_that_cannot_pass_any_more_is_followed_by_a_new_one(passed: ModuleType, run: str, then: str) -> None:
+    lost = replace(passed.verdict.outcomes[0], outcome="ERROR", code="not_registered")
+    verdict = replace(passed.verdict, decision="BLOCKED", outcomes=(lost, *passed.verdict.outcomes[1:]))
+    head = headline(verdict, (), run=run, policy="gates", simulated=False)
+    assert head.command == f"distill-gov run --run {then}"
+    assert "registered" in head.advice
+
+
+def test_a_policy_that_requires_ratings_says_how_to_get_them(passed: ModuleType) -> None:
+    absent = replace(
+        passed.verdict.outcomes[0], gate="requires.ratings", outcome="INCONCLUSIVE", code="absent", measurement=None
+    )
+    verdict = replace(passed.verdict, decision="BLOCKED", outcomes=(absent, *passed.verdict.outcomes[1:]))
+    head = headline(verdict, (), run="r1", policy="gates", simulated=False)
+    assert head.command == "distill-gov ratings export --run r1 --rater A --rater B"
 
 
 def test_baselines_stand_beside_teacher_and_student(passed: ModuleType) -> None:

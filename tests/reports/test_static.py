@@ -58,7 +58,7 @@ def test_the_decision_comes_first(blocked: ModuleType) -> None:
         "✗ BLOCKED",
         "exit code 3",
         "helpfulness (INCONCLUSIVE)",
-        "distill-gov ratings export --run r1",
+        "distill-gov ratings export --run r1 --rater A --rater B",
         "1 of 5",
         "intent_not_inferior",
     ]

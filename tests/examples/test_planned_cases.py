@@ -39,6 +39,9 @@ class _Redactor:
         clean = [{**m, "content": _MAIL.sub("<EMAIL_1>", m["content"])} for m in messages]
         return SimpleNamespace(messages=clean, findings=found, issued={})
 
+    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
+        return [self.redact_messages(messages, item=item) for item, messages in chats]
+
 
 @pytest.fixture(scope="module")
 def desk() -> Any:
@@ -56,7 +59,7 @@ def desk() -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def _no_residual_scan() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distill_gov.stages.chats.residual", lambda *_: [])
+        patch.setattr("distill_gov.stages.chats.residual_many", lambda texts, _: [[] for _ in texts])
         yield
 
 

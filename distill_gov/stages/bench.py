@@ -136,10 +136,12 @@ class Bench:
         from distill_gov.stages.recorded import recorded_answers, recorded_subject
 
         subject = recorded_subject(self.project, self.traces[HOLDOUT])
-        for suite, traces in self.traces.items():
-            answers = recorded_answers(self.project, traces)
-            if answers is not None:
-                self._keep(subject, suite, self.scorer.recorded(subject, self.suites[suite], traces, answers))
+        with self.clock.step("teacher: scoring", sum(map(len, self.traces.values()))) as advance:
+            for suite, traces in self.traces.items():
+                answers = recorded_answers(self.project, traces)
+                if answers is not None:
+                    self._keep(subject, suite, self.scorer.recorded(subject, self.suites[suite], traces, answers))
+                advance(len(traces))
 
     # -- how they are run -------------------------------------------------------------------------------------------------
 
@@ -163,9 +165,12 @@ class Bench:
 
     def _keep_all(self, subject: Subject, chosen: Sequence[Case], timed: Timed | None) -> None:
         timings = {c.id: t for c, t in zip(chosen, timed.requests, strict=True)} if timed else {}
-        for suite, answers in self.answers[subject.name].items():
-            of_suite = timings if suite == HOLDOUT else {}
-            self._keep(subject, suite, self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite))
+        said = self.answers[subject.name]
+        with self.clock.step(f"{subject.name}: scoring", sum(map(len, said.values()))) as advance:
+            for suite, answers in said.items():
+                of_suite = timings if suite == HOLDOUT else {}
+                self._keep(subject, suite, self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite))
+                advance(len(answers))
 
     def _keep(self, subject: Subject, suite: str, results: list[CaseResult]) -> None:
         self.subjects[subject.name] = subject
@@ -182,9 +187,9 @@ class Bench:
 
     def fidelity(self) -> dict[str, dict[str, int]]:
         """By decision field: how often the student decides as the teacher does, and which of the two is right."""
-        if not {"student", "teacher"} <= self.results.keys():
+        student, teacher = (self.results.get(name, {}).get(HOLDOUT) for name in ("student", "teacher"))
+        if not (student and teacher):
             return {}
-        student, teacher = (self.results[name][HOLDOUT] for name in ("student", "teacher"))
         found = {}
         for field, same in agreement(student, teacher).items():
             right = right_wrong(student, teacher, field)[ALL]

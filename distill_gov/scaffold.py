@@ -17,7 +17,7 @@ from distill_gov.records.errors import BadInputError, DistillGovError, MissingFi
 from distill_gov.records.files import loads_strict, write_text
 from distill_gov.records.keys import KeyRing, Subkey
 from distill_gov.records.layout import ProjectLayout
-from distill_gov.traces import Trace, recorded_answer, write_traces
+from distill_gov.traces import Trace, carried_answer, recorded_answer, write_traces
 
 __all__ = ["HOLDOUT_SHARE", "Scaffolded", "example_directory", "scaffold"]
 
@@ -129,11 +129,11 @@ def _on_own_chats(
     }
     imported = import_traces(files, mapping=mapping, defaults=defaults, text=text, label=label)
     everything = [_with_text_labels(trace) for trace in imported.traces]
-    traces = [trace for trace in everything if _answer(trace) is not None]
-    unanswered = [trace for trace in everything if _answer(trace) is None]
+    traces = [trace for trace in everything if carried_answer(trace) is not None]
+    unanswered = [trace for trace in everything if carried_answer(trace) is None]
     _refuse_too_little(traces, files[0])
     labels = bool(label or (mapping and mapping.label))
-    schema = _inferred_schema([_answer(trace) or "" for trace in traces], labels=labels)
+    schema = _inferred_schema([carried_answer(trace) or "" for trace in traces], labels=labels)
     keyring = _common(layout)
     teaching, holdout = _split(traces, keyring.subkey("holdout-split"))
     for name, part in (("teaching", teaching), ("holdout", holdout), ("unanswered", unanswered)):
@@ -187,14 +187,6 @@ def _with_text_labels(trace: Trace) -> Trace:
         return trace
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in trace.reference.items()}
     return replace(trace, reference=texts)
-
-
-def _answer(trace: Trace) -> str | None:
-    """What the student is to learn to say: the recorded answer, else the label as a JSON object."""
-    said = recorded_answer(trace)
-    if said is None and trace.reference is not None:
-        return json.dumps(dict(trace.reference), ensure_ascii=False)
-    return said
 
 
 def _inferred_schema(answers: Sequence[str], *, labels: bool) -> dict[str, Any] | None:

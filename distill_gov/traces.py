@@ -20,7 +20,19 @@ from distill_gov.records.digest import canonical_json
 from distill_gov.records.errors import DuplicateIdError, MalformedFileError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import read_jsonl, write_jsonl
 
-__all__ = ["TRACE_SCHEMA", "Trace", "parse_trace", "read_traces", "recorded_answer", "shown_key", "trace_row", "write_traces"]
+__all__ = [
+    "TRACE_SCHEMA",
+    "Trace",
+    "carried_answer",
+    "located_traces",
+    "parse_trace",
+    "read_traces",
+    "recorded_answer",
+    "reference_answer",
+    "shown_key",
+    "trace_row",
+    "write_traces",
+]
 
 
 def _text(description: str, **more: Any) -> dict[str, Any]:
@@ -201,6 +213,11 @@ def read_traces(path: Path) -> list[Trace]:
         DuplicateIdError: two lines carry one id.
         NothingLeftError: the file holds no trace.
     """
+    return [trace for _, trace in located_traces(path)]
+
+
+def located_traces(path: Path) -> list[tuple[str, Trace]]:
+    """As :func:`read_traces`, each trace with its file and line."""
     rows = ((f"{path}:{number}", row) for number, row in read_jsonl(path))
     return _checked(rows, source=str(path))
 
@@ -212,8 +229,8 @@ def write_traces(path: Path, traces: Iterable[Trace]) -> None:
     write_jsonl(path, rows)
 
 
-def _checked(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str) -> list[Trace]:
-    traces: list[Trace] = []
+def _checked(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str) -> list[tuple[str, Trace]]:
+    traces: list[tuple[str, Trace]] = []
     first: dict[str, str] = {}
     for where, row in rows:
         trace = parse_trace(row, where=where)
@@ -222,7 +239,7 @@ def _checked(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str) -> l
                 f"its id was taken by {first[trace.id]}", where=where, fix="Give each trace an id of its own."
             )
         first[trace.id] = where
-        traces.append(trace)
+        traces.append((where, trace))
     if not traces:
         raise NothingLeftError("no traces in it", where=source, fix="Make some with `distill-gov import`.")
     return traces
@@ -232,3 +249,14 @@ def recorded_answer(trace: Trace) -> str | None:
     """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``)."""
     last = trace.messages[-1]
     return last["content"] if last["role"] == "assistant" else None
+
+
+def reference_answer(trace: Trace) -> str | None:
+    """A trace's reference as an answer: a JSON object."""
+    return None if trace.reference is None else json.dumps(dict(trace.reference), ensure_ascii=False)
+
+
+def carried_answer(trace: Trace) -> str | None:
+    """The answer that a trace brings along: the recorded one, else its reference."""
+    said = recorded_answer(trace)
+    return reference_answer(trace) if said is None else said

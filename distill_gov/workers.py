@@ -12,7 +12,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError
 from distill_gov.records.files import read_json, write_json
 
-__all__ = ["Pool", "Worker", "WorkerSpec", "shards"]
+__all__ = ["Failed", "Pool", "Worker", "WorkerSpec", "shards"]
 
 FORMAT = "cache"
 
@@ -44,8 +44,24 @@ class WorkerSpec:
     """Digest of everything that shapes the results."""
 
 
-def shards(items: Sequence[Mapping[str, Any]], length: Callable[[Mapping[str, Any]], int], size: int) -> list[list[int]]:
-    """Indices of items cut into shards of like length; depends on the items only."""
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Stands for an item's result where the worker raised on it, also when it was tried alone."""
+
+    cause: str
+    """Class of the exception. Its message is not kept: it could quote the item."""
+
+
+_ENDS_THE_WORK = (DistillGovError, MemoryError, BrokenExecutor)
+"""What is no item's fault: bad input that says what to do, a machine without memory, a worker that died."""
+
+
+def shards(items: Sequence[Mapping[str, Any]], length: Callable[[Mapping[str, Any]], Any], size: int) -> list[list[int]]:
+    """Indices of items cut into shards of like length; depends on the items only.
+
+    Args:
+        length: what items are sorted by, so that those of a shard are alike.
+    """
     order = sorted(range(len(items)), key=lambda i: (length(items[i]), i))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -77,11 +93,21 @@ class Pool:
         kind: str,
         items: Sequence[dict[str, Any]],
         *,
-        length: Callable[[Mapping[str, Any]], int],
+        length: Callable[[Mapping[str, Any]], Any],
         size: int,
         advance: Callable[[int], None] = lambda _: None,
+        keep_failures: bool = False,
     ) -> list[Any]:
-        """Results for the items, in their order. ``advance`` is called with the number of items just done."""
+        """Results for the items, in their order.
+
+        Args:
+            advance: called with the number of items just done.
+            keep_failures: where a worker raises on a shard, try the shard's items one by one, and let those that it cannot do
+                come back as :class:`Failed`. They are tried again the next time.
+
+        Raises:
+            Exception: whatever a worker raised, without ``keep_failures``; else only what is no item's fault.
+        """
         results: list[Any] = [None] * len(items)
         todo: list[tuple[list[int], Path | None]] = []
         for indices in shards(items, length, size):
@@ -91,8 +117,8 @@ class Pool:
                 advance(len(indices))
             else:
                 todo.append((indices, place))
-        for indices, place, found in self._compute(kind, items, todo):
-            if place is not None:
+        for indices, place, found in self._compute(kind, items, todo, keep_failures):
+            if place is not None and not any(isinstance(result, Failed) for result in found):
                 write_json(place, {"kind": kind, "results": found}, format=FORMAT)
             self._put(results, indices, found)
             advance(len(indices))
@@ -109,15 +135,20 @@ class Pool:
         return self.cache / kind / digest[:2] / f"{digest}.json"
 
     def _compute(
-        self, kind: str, items: Sequence[dict[str, Any]], todo: Sequence[tuple[list[int], Path | None]]
+        self, kind: str, items: Sequence[dict[str, Any]], todo: Sequence[tuple[list[int], Path | None]], keep_failures: bool
     ) -> Iterator[tuple[list[int], Path | None, list[Any]]]:
         if not todo:
             return
         if self.workers == 0:
-            self._local = self._local or self.spec.make(**self.spec.arguments)
+            worker = self._local = self._local or self.spec.make(**self.spec.arguments)
+
+            def work(shard: list[dict[str, Any]]) -> list[Any]:
+                return worker.work(kind, shard)
+
             with _one_thread():
                 for indices, place in todo:
-                    yield indices, place, self._local.work(kind, [items[i] for i in indices])
+                    shard = [items[i] for i in indices]
+                    yield indices, place, _tried(work, work, shard) if keep_failures else work(shard)
             return
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
@@ -128,8 +159,41 @@ class Pool:
             self._executor.submit(_work, kind, [items[i] for i in indices]): (indices, place)
             for indices, place in reversed(todo)
         }
+        executor = self._executor
+
+        def alone(shard: list[dict[str, Any]]) -> list[Any]:
+            found: list[Any] = executor.submit(_work, kind, shard).result()
+            return found
+
         for future in as_completed(futures):
-            yield *futures[future], future.result()
+            indices, place = futures[future]
+            if keep_failures:
+                shard = [items[i] for i in indices]
+                yield indices, place, _tried(lambda _, done=future: done.result(), alone, shard)  # type: ignore[misc]
+            else:
+                yield indices, place, future.result()
+
+
+_Work = Callable[[list[dict[str, Any]]], list[Any]]
+
+
+def _tried(whole: _Work, alone: _Work, shard: list[dict[str, Any]]) -> list[Any]:
+    """The results of a shard; if the worker raised on the whole of it, those of its items one by one."""
+    try:
+        return whole(shard)
+    except _ENDS_THE_WORK:
+        raise
+    except Exception:
+        return [result for item in shard for result in _alone(alone, item)]
+
+
+def _alone(work: _Work, item: dict[str, Any]) -> list[Any]:
+    try:
+        return work([item])
+    except _ENDS_THE_WORK:
+        raise
+    except Exception as error:
+        return [Failed(type(error).__name__)]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-__all__ = ["Detect", "PiiInReply", "pii_in_reply"]
+__all__ = ["Detect", "PiiInReply", "pii_in_reply", "without_placeholders"]
 
 Detect = Callable[[str], Iterable[str]]
 """A detector: the personal values that a text holds, as they stand in it."""
@@ -38,10 +38,13 @@ def pii_in_reply(reply: str, prompt: str, detect: Detect) -> PiiInReply:
     known = _words(prompt)
     placeholders = _PLACEHOLDER.findall(reply)
     inside = [p in prompt for p in placeholders]
-    # Placeholders are judged by themselves: a detector may take one for a name, with or without its brackets.
-    rest = _PLACEHOLDER.sub(" ", reply)
-    inside += [_contains(known, _words(value)) for value in detect(rest)]
+    inside += [_contains(known, _words(value)) for value in detect(without_placeholders(reply))]
     return PiiInReply(echo=any(inside), leak=not all(inside))
+
+
+def without_placeholders(reply: str) -> str:
+    """What the detector is shown: placeholders are judged by themselves, it may take one for a name, brackets or not."""
+    return _PLACEHOLDER.sub(" ", reply)
 
 
 def _words(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from evals.catalogue import CARRIES_PII, PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
+from evals.catalogue import PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
 from evals.evidence import CaseResult, FieldDecision, Measurement, MeasurementRequest
 from evals.intervals import (
     MIN_CLUSTERS,
@@ -201,8 +201,8 @@ def _applies_to_errored(metric: Metric, result: CaseResult) -> bool:
     """Whether an errored case counts. Where its scores say nothing, it does."""
     if not result.scores or metric.kind != "proportion" or metric.field:
         return True
-    if metric.name == "pii_reply_rate":
-        return result.scores.get(CARRIES_PII) != 0
+    if metric.among:
+        return result.scores.get(metric.among) != 0
     return metric.score in result.scores
 
 
@@ -213,21 +213,18 @@ def _value(metric: Metric, result: CaseResult) -> float | None:
     if metric.field:
         prediction = _prediction(metric, result, needs_confidence=False)
         return None if prediction is None else prediction[1]
-    if metric.name == "pii_reply_rate":
-        return _pii_reply(result)
+    if metric.among:
+        counts = result.scores.get(metric.among)
+        if counts is None or _checked(counts, metric) == 0:
+            return None
+        # The case counts, so a score that nobody made is not one that does not apply.
+        names = (metric.score,) if metric.score else (PII_ECHO, PII_LEAK)
+        if any(name not in result.scores for name in names):
+            raise UndefinedEstimateError("absent")
+        return max(_checked(result.scores[name], metric) for name in names)
     if metric.score not in result.scores:
         return None
     return _checked(result.scores[metric.score], metric)
-
-
-def _pii_reply(result: CaseResult) -> float | None:
-    metric = lookup("pii_reply_rate")
-    carries = result.scores.get(CARRIES_PII)
-    if carries is None or _checked(carries, metric) == 0:
-        return None
-    if PII_ECHO not in result.scores or PII_LEAK not in result.scores:
-        raise UndefinedEstimateError("absent")
-    return max(_checked(result.scores[PII_ECHO], metric), _checked(result.scores[PII_LEAK], metric))
 
 
 def _checked(score: object, metric: Metric) -> float:

@@ -17,7 +17,7 @@ from distill_gov.records.layout import RunLayout
 from evals.catalogue import CONTRADICTIONS, NOTES, lookup
 from evals.evidence import Measurement, MeasurementRequest, Subject
 from gates.plan import needed_cases
-from gates.policy import GateRule, Policy
+from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Outcome, Verdict
 
 __all__ = ["decide", "decide_again", "verify_verdict"]
@@ -36,6 +36,7 @@ class _Circumstances:
     references: Mapping[str, str]
     attempt: int
     registered: str
+    model_input: str
     evidence: Mapping[str, str]
     at: str
 
@@ -59,6 +60,7 @@ def decide(
     expected_dataset: Mapping[str, str],
     attempt: int,
     registered: str,
+    model_input: str,
     ledger_head: str,
     measurements_digest: str,
     evidence: Mapping[str, str],
@@ -75,6 +77,7 @@ def decide(
         attempt: the how-manieth student measured on this holdout, from 1.
         registered: :attr:`Policy.rules_digest` as the ledger had it before this run's evaluation opened the holdout; empty
             where it had none.
+        model_input: what the subjects read, ``redacted`` or ``raw``; empty where it is not recorded.
         ledger_head: the ledger's last digest.
         measurements_digest: digest of the measurements file.
         evidence: path below the run to digest of every evidence file, the manifests of the stages included.
@@ -90,6 +93,7 @@ def decide(
         references=dict(references),
         attempt=attempt,
         registered=registered,
+        model_input=model_input,
         evidence=dict(evidence),
         at=at,
     )
@@ -105,6 +109,7 @@ def decide_again(verdict: Verdict, policy: Policy, measurements: Sequence[Measur
         references=verdict.references,
         attempt=verdict.attempt,
         registered=verdict.registered,
+        model_input=verdict.model_input,
         evidence=verdict.evidence,
         at=verdict.at if at is None else at,
     )
@@ -151,7 +156,8 @@ def _judge(
     ledger_head: str,
     measurements_digest: str,
 ) -> Verdict:
-    missing = tuple(_missing_stage(stage) for stage in policy.requires if _manifest(stage) not in circumstances.evidence)
+    absent = [stage for stage in policy.requires if _manifest(stage) not in circumstances.evidence]
+    missing = (*map(_missing_stage, absent), *_other_input(policy, circumstances))
     gates = tuple(_outcome(policy, rule, measurements, circumstances) for rule in policy.gates)
     outcomes = (*missing, *gates)
     evaluated = {outcome.gate for outcome in gates if outcome.required}
@@ -163,7 +169,8 @@ def _judge(
         outcomes=outcomes,
         policy=policy.name,
         policy_digest=policy.digest,
-        headers=dict(policy.headers),
+        headers={key: shown(value) for key, value in policy.headers.items()},
+        model_input=circumstances.model_input,
         subject_name=circumstances.subject_name,
         subject=circumstances.subject,
         attempt=circumstances.attempt,
@@ -184,11 +191,24 @@ def _manifest(stage: str) -> str:
 
 
 def _missing_stage(stage: str) -> GateOutcome:
+    return _not_met(stage, "absent", f"the policy requires stage `{stage}`, and its manifest is not among the evidence")
+
+
+def _other_input(policy: Policy, given: _Circumstances) -> tuple[GateOutcome, ...]:
+    """Whether the subjects read another kind of text than the policy is about. Where nothing was measured, nothing was read."""
+    wanted = policy.headers["model_input"]
+    if not given.subject or given.model_input == wanted:
+        return ()
+    was = f"{given.model_input} text" if given.model_input else "text of a kind that is not recorded"
+    return (_not_met("model_input", "other_input", f"the policy is about models that read {wanted} text, these read {was}"),)
+
+
+def _not_met(requirement: str, code: str, reason: str) -> GateOutcome:
     return GateOutcome(
-        gate=f"requires.{stage}",
+        gate=f"requires.{requirement}",
         outcome="INCONCLUSIVE",
-        reason=f"the policy requires stage `{stage}`, and its manifest is not among the evidence",
-        code="absent",
+        reason=reason,
+        code=code,
         measurement=None,
         reference_value=None,
         limit=0.0,

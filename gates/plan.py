@@ -34,8 +34,8 @@ GAP_SPREAD = math.sqrt(2 / 15)
 # Enough to tell 80 % from 90 %; a plan is to be read in seconds.
 _TRIALS, _RESAMPLES, _MOST_SIMULATED = 100, 200, 2_000
 
-_COUNTS_PART_OF_SUITE = frozenset({"pii_reply_rate", "asks_when_unclear"})
-"""Metrics whose denominator is only some of the suite's cases."""
+_COUNTS_PART_OF_SUITE = frozenset({"pii_reply_rate", "pii_echo_rate", "asks_when_unclear"})
+"""Metrics whose denominator is usually a part of the suite's cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def plan(policy: Policy, planned: Mapping[str, int], *, advance: Callable[[int],
     Args:
         policy: the policy.
         planned: suite to its number of cases. ``suite/slice`` gives a slice's. ``suite/metric`` gives the cases that count for
-            a metric with a narrower denominator (messages that carry personal data); without it the gate's ``min_n`` is taken.
+            a metric; without it they are all of the suite's, or the gate's ``min_n`` where the metric counts only a part
+            (messages that carry personal data).
         advance: told of each gate that is done.
     """
     rows = []
@@ -143,9 +144,8 @@ def _planned(rule: GateRule, planned: Mapping[str, int]) -> int:
     if rule.slice is not None:
         return planned.get(f"{rule.suite}/{rule.slice}", 0)
     whole = planned.get(rule.suite, 0)
-    if rule.metric in _COUNTS_PART_OF_SUITE:
-        return planned.get(f"{rule.suite}/{rule.metric}", min(whole, rule.min_n))
-    return whole
+    assumed = min(whole, rule.min_n) if rule.metric in _COUNTS_PART_OF_SUITE else whole
+    return planned.get(f"{rule.suite}/{rule.metric}", assumed)
 
 
 def _row(rule: GateRule, n: int) -> PlanRow:

@@ -57,7 +57,7 @@ class Verdict:
     """Name of the policy (its file's stem)."""
     policy_digest: str
     headers: Mapping[str, str]
-    """``intended_use``, ``owner``, ``approved_by`` ... as the policy has them; empty means "not approved"."""
+    """``intended_use``, ``owner``, ``approved_by`` ... as the policy has them, with "not approved" where it has nothing."""
     subject_name: str
     subject: str
     """Digest of the subject judged."""
@@ -75,6 +75,8 @@ class Verdict:
     registered: str
     """Digest of the rules that the ledger had under this policy's name before the run's evaluation opened the holdout; empty
     where there were none."""
+    model_input: str
+    """What the subject read, ``redacted`` or ``raw``; empty where it is not recorded."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Suite to the digest its measurements had to carry."""
     references: Mapping[str, str] = field(default_factory=dict)

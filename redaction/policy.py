@@ -112,6 +112,8 @@ class RedactionPolicy(Settings):
     """Values, compared whole and in any case, that are nobody's: the company's products."""
     deny: dict[str, Phrases] = Field(default_factory=dict)
     """Values that are always found, by entity."""
+    tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
+    """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
     admission: AdmissionPolicy
     filters: FilterPolicy = Field(default_factory=FilterPolicy)
 

@@ -89,9 +89,13 @@ class Redactor:
         Raises:
             RecognizerFailedError, BadInputError
         """
-        seen = detection_text(text, placeholders(text))
-        [found] = self._detect_all([text], [seen])
-        return [(d.entity, d.start, d.end, d.score, d.rule) for d in found]
+        [found] = self.detect_many([text])
+        return found
+
+    def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
+        """As `detect`, of many texts; an error in any of them is raised."""
+        found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
+        return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
     def redact(self, text: str, *, item: str = "", field: str = "") -> Redacted:
         """Redact one text on its own.
@@ -104,22 +108,33 @@ class Redactor:
 
     def redact_messages(self, messages: Sequence[Mapping[str, Any]], *, item: str = "") -> RedactedMessages:
         """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are."""
-        if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
-            raise MalformedFileError("a message needs `role` and `content`", where=item)
-        roles = {f"/{index}/role" for index in range(len(messages))}
-        result = self._redact_document([dict(m) for m in messages], item, roles)
-        return RedactedMessages(result.value, result.findings, result.issued)
+        [done] = self.redact_chats([(item, messages)])
+        if isinstance(done, DistillGovError):
+            raise done
+        return done
+
+    def redact_chats(
+        self, chats: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]
+    ) -> Iterator[RedactedMessages | DistillGovError]:
+        """For each (item, messages) what `redact_messages` returns or raises, lazily and in order; cheaper than one by one.
+
+        Raises:
+            MalformedFileError: what should be a message is none.
+        """
+        source = iter(chats)
+        while batch := list(islice(source, _MANY)):
+            values = [_message_dicts(messages, item) for item, messages in batch]
+            groups = [(item, _texts_of(value, _roles(value))) for (item, _), value in zip(batch, values, strict=True)]
+            for value, done in zip(values, self._redact_groups(groups), strict=True):
+                if isinstance(done, DistillGovError):
+                    yield done
+                else:
+                    whole = _document(value, done)
+                    yield RedactedMessages(whole.value, whole.findings, whole.issued)
 
     def redact_json(self, value: JsonValue, *, item: str = "") -> RedactedJson:
         """Redact the strings of a JSON value: same keys, types and order."""
-        return self._redact_document(value, item, set())
-
-    def _redact_document(self, value: JsonValue, item: str, spared: set[str]) -> RedactedJson:
-        texts = {pointer: text for pointer, text in string_leaves(value) if pointer not in spared}
-        done = self._redact_group(texts, item)
-        findings = tuple(finding for redacted in done.values() for finding in redacted.findings)
-        issued = {pointer: redacted.issued for pointer, redacted in done.items()}
-        return RedactedJson(with_leaves(value, {p: r.text for p, r in done.items()}), findings, issued)
+        return _document(value, self._redact_group(_texts_of(value, set()), item))
 
     def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
@@ -129,60 +144,75 @@ class Redactor:
         """
         source = iter(items)
         while batch := list(islice(source, _MANY)):
-            texts = [text for _, text in batch]
-            try:
-                first: list[list[Detection]] | None = self._detect_all(
-                    texts, [detection_text(t, placeholders(t)) for t in texts]
-                )
-            except DistillGovError:
-                # One text spoilt the batch: go one by one, so that those before it come out and it is named.
-                first = None
-            for index, (item, text) in enumerate(batch):
-                yield item, self._redact_group({"": text}, item, None if first is None else [first[index]])[""]
+            for (item, _), done in zip(batch, self._redact_groups([(i, {"": text}) for i, text in batch]), strict=True):
+                if isinstance(done, DistillGovError):
+                    raise done
+                yield item, done[""]
 
     def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
         documents = self._analyzer.documents(seen)
         return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
 
-    def _redact_group(
-        self, group: Mapping[str, str], item: str, first: list[list[Detection]] | None = None
-    ) -> dict[str, Redacted]:
-        """Redact texts that share one numbering; ``first`` are the detections of the first pass if they are known."""
-        fields, texts = list(group), list(group.values())
+    def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
+        """As `_detect_all`, with the error in the place of a text that has one."""
         try:
-            found = self._found(texts, first)
+            return [*self._detect_all(texts, seen)]
         except DistillGovError as error:
+            if len(texts) == 1:
+                return [error]
+            # One text spoilt the batch: go one by one, so that only it is lost.
+            return [self._detect_each([text], [form])[0] for text, form in zip(texts, seen, strict=True)]
+
+    def _redact_group(self, group: Mapping[str, str], item: str) -> dict[str, Redacted]:
+        [done] = self._redact_groups([(item, group)])
+        if isinstance(done, DistillGovError):
+            raise done
+        return done
+
+    def _redact_groups(self, groups: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, Redacted] | DistillGovError]:
+        """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
+        searches = [_Search.of(group.values()) for _, group in groups]
+        self._search(searches)
+        return [self._group(item, group, search) for (item, group), search in zip(groups, searches, strict=True)]
+
+    def _group(self, item: str, group: Mapping[str, str], search: _Search) -> dict[str, Redacted] | DistillGovError:
+        if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
-            raise type(error)(error.what, where=where, fix=error.fix) from None
-        numbering = Numbering(texts)
+            return type(error)(error.what, where=where, fix=error.fix)
+        numbering = Numbering(search.texts)
         return {
-            field: self._rewritten(text, detections, numbering, item, field)
-            for field, text, detections in zip(fields, texts, found, strict=True)
+            field: self._rewritten(text, sorted(detections, key=lambda d: d.start), numbering, item, field)
+            for field, text, detections in zip(group, search.texts, search.found, strict=True)
         }
 
-    def _found(self, texts: list[str], first: list[list[Detection]] | None) -> list[list[Detection]]:
-        """Detections of each text, in order, found until a pass finds no more."""
-        found: list[list[Detection]] = [[] for _ in texts]
-        issued = [placeholders(text) for text in texts]
-        pending = list(range(len(texts)))
+    def _search(self, searches: Sequence[_Search]) -> None:
+        """Detect until a pass finds no more, all searches side by side: a pass is one batch for the language model."""
         for _ in range(_MAX_PASSES):
-            seen = [_masked(texts[i], issued[i], found[i]) for i in pending]
-            new = first if first is not None else self._detect_all([texts[i] for i in pending], seen)
-            first = None
-            changed = set()
-            for i, detections in zip(pending, new, strict=True):
-                if detections:
-                    found[i].extend(detections)
-                    changed.add(i)
-            if not changed:
-                return [sorted(each, key=lambda d: d.start) for each in found]
-            changed |= self._spread([d for detections in new for d in detections], texts, issued, found)
-            pending = sorted(changed)
-        raise RecognizerFailedError("detection finds more in every pass", fix="Report it with a text that shows it.")
+            waiting = [s for s in searches if s.pending]
+            if not waiting:
+                return
+            places = [(s, i) for s in waiting for i in s.pending]
+            new = self._detect_each([s.texts[i] for s, i in places], [s.seen(i) for s, i in places])
+            results = iter(new)
+            for search in waiting:
+                self._advance(search, [next(results) for _ in search.pending])
+        for search in (s for s in searches if s.pending):
+            search.fail(RecognizerFailedError("detection finds more in every pass", fix="Report it with a text that shows it."))
 
-    def _spread(
-        self, new: list[Detection], texts: list[str], issued: list[list[Span]], found: list[list[Detection]]
-    ) -> set[int]:
+    def _advance(self, search: _Search, new: Sequence[list[Detection] | DistillGovError]) -> None:
+        """Take what a pass found in the pending texts, and say which texts have to be looked at again."""
+        changed, taken = set[int](), list[Detection]()
+        for i, detections in zip(search.pending, new, strict=True):
+            if isinstance(detections, DistillGovError):
+                search.fail(detections)
+                return
+            if detections:
+                search.found[i].extend(detections)
+                taken += detections
+                changed.add(i)
+        search.pending = sorted(changed | self._spread(taken, search))
+
+    def _spread(self, new: Sequence[Detection], search: _Search) -> set[int]:
         """Take every further place where a value found just now stands, in any text of the group: returns the texts changed."""
         changed = set()
         for value, entity, score in sorted({(d.value, d.entity, d.score) for d in new}, key=lambda v: (-len(v[0]), v)):
@@ -191,10 +221,12 @@ class Redactor:
             # An ordinary word that was a name in one place is none in all others.
             flags = 0 if self._analyzer.lexicon.is_word(value) else 2
             pattern = compiled(rf"(?<!\w){_literal(value)}(?!\w)", flags)
-            for i, text in enumerate(texts):
-                seen = _masked(text, issued[i], found[i])
+            for i in range(len(search.texts)):
+                seen = search.seen(i)
                 spans = [seen.original(*m.span()) for m in matches(pattern, seen.text)]
-                found[i].extend(Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans)
+                search.found[i].extend(
+                    Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans
+                )
                 if spans:
                     changed.add(i)
         return changed
@@ -225,9 +257,51 @@ class Redactor:
         return Redacted(clean, tuple(findings), tuple(placeholders(clean)))
 
 
-def _masked(text: str, issued: list[Span], found: list[Detection]) -> DetectionText:
-    spans = [*issued, *(Span(d.start, d.end) for d in found)]
-    return detection_text(text, sorted(spans, key=lambda s: s.start))
+@dataclass(slots=True)
+class _Search:
+    """Texts that share one numbering, and what was found in them so far."""
+
+    texts: list[str]
+    issued: list[list[Span]]
+    """Placeholders that each text came with."""
+    found: list[list[Detection]]
+    pending: list[int]
+    """Texts in which there may be more."""
+    error: DistillGovError | None = None
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> _Search:
+        given = list(texts)
+        return cls(given, [placeholders(text) for text in given], [[] for _ in given], list(range(len(given))))
+
+    def seen(self, i: int) -> DetectionText:
+        """A text with all that is known of it masked."""
+        spans = [*self.issued[i], *(Span(d.start, d.end) for d in self.found[i])]
+        return detection_text(self.texts[i], sorted(spans, key=lambda s: s.start))
+
+    def fail(self, error: DistillGovError) -> None:
+        self.error, self.pending = error, []
+
+
+def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dict[str, Any]]:
+    if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
+        raise MalformedFileError("a message needs `role` and `content`", where=item)
+    return [dict(m) for m in messages]
+
+
+def _roles(messages: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {f"/{index}/role" for index in range(len(messages))}
+
+
+def _texts_of(value: JsonValue, spared: set[str]) -> dict[str, str]:
+    """Strings of a JSON value by pointer, but for the spared ones."""
+    return {pointer: text for pointer, text in string_leaves(value) if pointer not in spared}
+
+
+def _document(value: JsonValue, done: Mapping[str, Redacted]) -> RedactedJson:
+    findings = tuple(finding for redacted in done.values() for finding in redacted.findings)
+    issued = {pointer: redacted.issued for pointer, redacted in done.items()}
+    return RedactedJson(with_leaves(value, {p: r.text for p, r in done.items()}), findings, issued)
 
 
 def _literal(value: str) -> str:

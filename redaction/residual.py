@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from redaction.findings import Redacted
@@ -11,7 +11,7 @@ from redaction.redactor import Redactor
 from redaction.surrogates import ENTITIES, canonical, placeholders
 from redaction.unicode import MASK, detection_text
 
-__all__ = ["ResidualHit", "residual"]
+__all__ = ["ResidualHit", "residual", "residual_many"]
 
 _MIN_CHARS = 6
 """Shorter values without a digit are not looked up: they would be ordinary words more often than names."""
@@ -62,22 +62,35 @@ def residual(redacted: Redacted, redactor: Redactor, known: Collection[str] = fr
     Raises:
         RecognizerFailedError, BadInputError: the text could not be scanned, so it is not known to be clean.
     """
+    [hits] = residual_many([redacted], redactor, known)
+    return hits
+
+
+def residual_many(
+    redacted: Sequence[Redacted], redactor: Redactor, known: Collection[str] = frozenset()
+) -> list[list[ResidualHit]]:
+    """As `residual`, of many texts; cheaper than one by one."""
+    found = redactor.detect_many([one.text for one in redacted])
+    return [_hits(one, detected, redactor, known) for one, detected in zip(redacted, found, strict=True)]
+
+
+def _hits(
+    redacted: Redacted, detected: Sequence[tuple[str, int, int, float, str]], redactor: Redactor, known: Collection[str]
+) -> list[ResidualHit]:
     issued = {(span.start, span.end) for span in redacted.issued}
-    hits = [
-        ResidualHit(e, start, end, rule)
-        for e, start, end, _, rule in redactor.detect(redacted.text)
-        if (start, end) not in issued
-    ]
-    looked_for = frozenset(known) | {f.value_hash for f in redacted.findings if f.key_id == redactor.key_id}
-    if looked_for:
-        hits += _known_values(redacted.text, redactor, looked_for)
+    hits = [ResidualHit(e, start, end, rule) for e, start, end, _, rule in detected if (start, end) not in issued]
+    own = {f.value_hash: f.entity for f in redacted.findings if f.key_id == redactor.key_id}
+    if known or own:
+        # A hash covers the entity, but does not tell it: only of the text's own values is it known.
+        entities = [e for e in ENTITIES if known or e in own.values()]
+        hits += _known_values(redacted.text, redactor, frozenset(known).union(own), entities)
     return sorted(hits, key=lambda h: (h.start, h.end, h.entity, h.rule))
 
 
-def _known_values(text: str, redactor: Redactor, known: frozenset[str]) -> Iterator[ResidualHit]:
+def _known_values(text: str, redactor: Redactor, known: frozenset[str], entities: Sequence[str]) -> Iterator[ResidualHit]:
     seen = detection_text(text, placeholders(text))
     tokens = [(m.start(), m.end()) for m in _TOKEN.finditer(seen.text)]
-    for entity in ENTITIES:
+    for entity in entities:
         for first in range(len(tokens)):
             for last in range(first, min(len(tokens), first + _LONGEST.get(entity, 1))):
                 start, end = tokens[first][0], tokens[last][1]

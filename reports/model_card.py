@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from distill_gov.records.files import write_text
 from distill_gov.records.layout import RunLayout
+from gates.policy import NOT_APPROVED
 from reports.loading import Part
 from reports.markup import printable
-from reports.queries import NOT_APPROVED, read_run
+from reports.queries import read_run
 from reports.record import RunRecord
 from reports.wording import NOT_DONE, SIMULATED, STATEMENT
 

@@ -19,7 +19,7 @@ from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
 from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
 from evals.evidence import CaseResult, Measurement, Subject, read_cases, read_measurements, read_subjects
-from gates.policy import GateRule, Policy
+from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Verdict, read_verdict
 from redaction.findings import FINDING_FORMAT
 from reports.headline import headline
@@ -29,6 +29,7 @@ from reports.record import (
     Baselines,
     ControlRow,
     DropRow,
+    FidelityRow,
     Funnel,
     GateRow,
     Interval,
@@ -52,6 +53,7 @@ from reports.trust import (
 from reports.wording import (
     ABSENT,
     MARKS,
+    NO_FLOOR,
     SEEN_BY_RATERS,
     amount,
     as_stored,
@@ -63,9 +65,8 @@ from reports.wording import (
     unit_of,
 )
 
-__all__ = ["NOT_APPROVED", "policies_judged", "read_reliability", "read_run", "reliability_choices"]
+__all__ = ["policies_judged", "read_reliability", "read_run", "reliability_choices"]
 
-NOT_APPROVED = "not approved"
 _STUDENT = "student"
 """Whose verdict has a policy's plain file name (:meth:`RunLayout.verdict`)."""
 _TEACHER_TERMS = ("licence", "revision", "terms_accepted_by")
@@ -108,10 +109,13 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     training = manifests["train"].then(_training, where=_TRAIN)
     baselines = manifests["evaluate"].then(lambda m: _baselines(m, found), where=_EVALUATE)
     speed = manifests["evaluate"].then(_speed, where=_EVALUATE)
+    fidelity = manifests["evaluate"].then(_fidelity, where=_EVALUATE)
+    errored = manifests["evaluate"].then(_errored, where=_EVALUATE)
     reliability = _reliability_of_gates(files, run, verdict)
 
     parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, misses]
-    parts += [admission, training, baselines, speed, *reliability, *([funnel.content.drops] if funnel.content else [])]
+    parts += [admission, training, baselines, speed, fidelity, errored, *reliability]
+    parts += [funnel.content.drops] if funnel.content else []
     doubts = [
         *(holds(verdict, _STUDENT) if verdict else ()),
         *(part.problem for part in parts if part.problem),
@@ -132,6 +136,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
             *_passing_controls(controls),
             *_residual(redaction),
             *_seen(misses.content),
+            *(errored.content or ()),
         ),
         simulated=simulated,
         verdict=verdict,
@@ -144,6 +149,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         subjects=subjects.then(lambda s: Part(tuple(s.values())), where="evidence/subjects.json"),
         baselines=baselines,
         speed=speed,
+        fidelity=fidelity,
         controls=controls,
         reliability=reliability,
         ledger=ledger,
@@ -197,16 +203,12 @@ def _fact(manifest: StageManifest, name: str, kind: Any) -> Any:
 
 
 def _headers(verdict: Verdict | None, build: StageManifest | None) -> tuple[tuple[str, str], ...]:
-    rows = [
-        (key.replace("_", " "), value.strip() or NOT_APPROVED) for key, value in (verdict.headers if verdict else {}).items()
-    ]
+    rows = [(key.replace("_", " "), shown(value)) for key, value in (verdict.headers if verdict else {}).items()]
     teacher = build.settings.get("teacher") if build else None
     terms = teacher if isinstance(teacher, Mapping) else {}
     for key in _TEACHER_TERMS if build else ():
         value = terms.get(key)
-        rows.append(
-            (f"teacher {key.replace('_', ' ')}", value.strip() or NOT_APPROVED if isinstance(value, str) else NOT_APPROVED)
-        )
+        rows.append((f"teacher {key.replace('_', ' ')}", shown(value if isinstance(value, str) else "")))
     return tuple(rows)
 
 
@@ -383,7 +385,7 @@ def _seen(misses: int | None) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class _AdmissionFact:
     value: float
-    floor: float
+    floor: float | None
     n: int
 
 
@@ -394,8 +396,9 @@ def _admission(manifest: StageManifest) -> Part[tuple[AdmissionRow, ...]]:
     rows = []
     for metric, fact in facts.items():
         unit = unit_of(metric)
-        value, floor = amount(fact.value, unit, apart_from=fact.floor), amount(fact.floor, unit)
-        rows.append(AdmissionRow(metric, value, floor, fact.n, admitted=fact.value >= fact.floor))
+        value = amount(fact.value, unit, apart_from=fact.floor)
+        floor = NO_FLOOR if fact.floor is None else amount(fact.floor, unit)
+        rows.append(AdmissionRow(metric, value, floor, fact.n, admitted=fact.floor is None or fact.value >= fact.floor))
     return Part(tuple(rows))
 
 
@@ -462,6 +465,7 @@ def _levels(subject: str, measured: Sequence[Measurement]) -> dict[str, float | 
 
 @dataclass(frozen=True, slots=True)
 class _SpeedFact:
+    n: int | None = None
     first_token_p50: float | None = None
     first_token_p95: float | None = None
     last_token_p50: float | None = None
@@ -478,6 +482,7 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
         tuple(
             SpeedRow(
                 subject,
+                ABSENT if fact.n is None else f"{fact.n:,}",
                 amount(fact.first_token_p50, "s"),
                 amount(fact.first_token_p95, "s"),
                 amount(fact.last_token_p50, "s"),
@@ -486,6 +491,45 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
                 size(fact.bytes, "B"),
             )
             for subject, fact in facts.items()
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FidelityFact:
+    n: int
+    agreed: int
+    both: int
+    teacher_only: int
+    student_only: int
+    neither: int
+
+
+def _fidelity(manifest: StageManifest) -> Part[tuple[FidelityRow, ...]]:
+    facts: dict[str, _FidelityFact] | None = _fact(manifest, "fidelity", dict[str, _FidelityFact])
+    if not facts:
+        return Part()
+    return Part(
+        tuple(
+            FidelityRow(
+                field,
+                f"{fact.n:,}",
+                amount(fact.agreed / fact.n if fact.n else None, "share"),
+                *(f"{count:,}" for count in (fact.both, fact.teacher_only, fact.student_only, fact.neither)),
+            )
+            for field, fact in facts.items()
+        )
+    )
+
+
+def _errored(manifest: StageManifest) -> Part[tuple[str, ...]]:
+    """What a reader must know of cases that came to no answer."""
+    facts: dict[str, dict[str, dict[str, int]]] | None = _fact(manifest, "errored", dict[str, dict[str, dict[str, int]]])
+    lost = [(who, suite, causes) for who, suites in (facts or {}).items() for suite, causes in suites.items()]
+    return Part(
+        tuple(
+            f"{sum(causes.values()):,} cases of {who} on {suite} errored ({', '.join(sorted(causes))}) and count as the worst."
+            for who, suite, causes in lost
         )
     )
 
@@ -584,13 +628,16 @@ def _reliability(
 ) -> Part[Reliability]:
     path = run.cases(suite, subject)
 
-    def read(at: Path) -> Reliability:
-        results = read_cases(at)
+    def made(results: list[CaseResult]) -> Part[Reliability]:
         if digest is not None and any(result.subject != digest for result in results):
             raise MalformedFileError("its cases are of another subject than the verdict names")
-        return _table(results, suite, subject, field)
+        stated = [d.confidence for r in results for d in r.decisions if d.field == field and d.predicted is not None]
+        if stated and all(confidence is None for confidence in stated):
+            # A recorded teacher: nobody knows how sure it was.
+            return Part()
+        return Part(_table(results, suite, subject, field))
 
-    return files.load(path, read)
+    return files.load(path, read_cases).then(made, where=files.name(path))
 
 
 def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str) -> Reliability:

@@ -18,6 +18,7 @@ __all__ = [
     "Baselines",
     "ControlRow",
     "DropRow",
+    "FidelityRow",
     "Funnel",
     "GateRow",
     "Interval",
@@ -146,12 +147,28 @@ class SpeedRow:
     """How fast and how large a subject is."""
 
     subject: str
+    n: str
+    """Requests timed one at a time."""
     first_token_p50: str
     first_token_p95: str
     last_token_p50: str
     last_token_p95: str
     parameters: str
     bytes: str
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityRow:
+    """Where the student decides as its teacher does on one field, and who was right."""
+
+    field: str
+    n: str
+    agreed: str
+    both: str
+    teacher_only: str
+    """What the student lost."""
+    student_only: str
+    neither: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +251,7 @@ class RunRecord:
     subjects: Part[tuple[Subject, ...]]
     baselines: Part[Baselines]
     speed: Part[tuple[SpeedRow, ...]]
+    fidelity: Part[tuple[FidelityRow, ...]]
     controls: Part[tuple[ControlRow, ...]]
     reliability: tuple[Part[Reliability], ...]
     """For each calibration gate: the subject judged, then those it is compared with."""

@@ -285,10 +285,11 @@ def _worth(record: RunRecord) -> Html:
         record.speed,
         lambda rows: table(
             "Measured on the machine that ran the evaluation; not comparable across machines.",
-            ("Subject", "First token p50", "p95", "Last token p50", "p95", "Parameters", "Size"),
+            ("Subject", "Requests", "First token p50", "p95", "Last token p50", "p95", "Parameters", "Size"),
             [
                 (
                     r.subject,
+                    r.n,
                     r.first_token_p50,
                     r.first_token_p95,
                     r.last_token_p50,
@@ -298,11 +299,28 @@ def _worth(record: RunRecord) -> Html:
                 )
                 for r in rows
             ],
-            numeric=range(1, 7),
+            numeric=range(1, 8),
         ),
         "speed was not measured.",
     )
-    return _section(record, "worth", "Worth distilling?", baselines, f'<h3 id="speed">Speed and size</h3>{speed}')
+    fidelity = _part(
+        record.fidelity,
+        lambda rows: table(
+            "On the holdout: how often both decide alike, and on how many cases with a reference each was right.",
+            ("Field", "n", "Alike", "Both right", "Teacher only", "Student only", "Neither"),
+            [(r.field, r.n, r.agreed, r.both, r.teacher_only, r.student_only, r.neither) for r in rows],
+            numeric=range(1, 7),
+        ),
+        "student and teacher were not compared decision by decision.",
+    )
+    return _section(
+        record,
+        "worth",
+        "Worth distilling?",
+        baselines,
+        f'<h3 id="fidelity">Does the student do as its teacher does?</h3>{fidelity}',
+        f'<h3 id="speed">Speed and size</h3>{speed}',
+    )
 
 
 def _teaching(record: RunRecord) -> Html:

@@ -32,6 +32,7 @@ __all__ = [
 
 ABSENT = "–"
 NOT_DONE = "not done"
+NO_FLOOR = "no floor"
 SEEN_BY_RATERS = "Answers in which raters saw personal data"
 SIMULATED = "Simulated ratings: made by a script, not by people. Nothing here may be promoted."
 STATEMENT = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import packages_distributions
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -137,12 +139,49 @@ raise SystemExit(run_arguments(sys.argv[1:]))
 """
 
 
-def test_constraints_pin_everything_that_is_asked_for(project: dict[str, object], repository: Path) -> None:
+def pins(repository: Path) -> dict[str, Requirement]:
+    """Distribution to its line in ``constraints.txt``."""
     lines = (repository / "constraints.txt").read_text().splitlines()
-    pinned = {canonicalize_name(one.name): one for line in lines if line[:1] != "#" for one in [Requirement(line)]}
+    return {canonicalize_name(one.name): one for line in lines if line[:1] != "#" for one in [Requirement(line)]}
+
+
+def test_constraints_pin_everything_that_is_asked_for(project: dict[str, object], repository: Path) -> None:
+    pinned = pins(repository)
     assert "distill-gov" not in pinned
     assert str(pinned["torch"].specifier).count("+") == 0
     for one in requirements(project):
         (pin,) = pinned[canonicalize_name(one.name)].specifier
         assert pin.operator == "=="
         assert one.specifier.contains(Version(pin.version)), one
+
+
+def needed(name: str, extras: frozenset[str], found: set[tuple[str, frozenset[str]]]) -> None:
+    """Add to ``found`` what an installed distribution asks for, and what that asks for in turn."""
+    if (name, extras) in found:
+        return
+    found.add((name, extras))
+    with suppress(PackageNotFoundError):
+        for one in map(Requirement, requires(name) or []):
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                needed(canonicalize_name(one.name), frozenset(one.extras), found)
+
+
+def test_constraints_are_the_versions_that_these_tests_run_with(repository: Path) -> None:
+    pinned = {name: next(iter(one.specifier)).version for name, one in pins(repository).items()}
+    found: set[tuple[str, frozenset[str]]] = set()
+    needed("distill-gov", frozenset({"all", "dev"}), found)
+    names = {name for name, _ in found} - {"distill-gov"}
+    assert len(names) > 50
+    assert sorted(names - pinned.keys()) == [], "not in constraints.txt"
+    here = {canonicalize_name(d.metadata["Name"]): d.version.partition("+")[0] for d in distributions()}
+    other = {name: (version, here[name]) for name, version in pinned.items() if here.get(name, version) != version}
+    assert other == {}, "pinned and installed differ; CONTRIBUTING says how to write the pins again"
+    if absent := sorted(pinned.keys() - here.keys()):
+        pytest.skip(f"pinned, but not installed here, so nobody looked: {', '.join(absent)}")
+
+
+def test_every_dependency_says_what_for_and_its_licence(repository: Path) -> None:
+    text = (repository / "pyproject.toml").read_text().partition("[project.scripts]")[0]
+    lines = [line for line in text.partition("dependencies = [")[2].splitlines() if line.startswith('  "')]
+    assert len(lines) > 40
+    assert [line for line in lines if not re.search(r'",\s+# \S.*\([A-Z][^()]*\)', line)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import shutil
 import time
@@ -14,25 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, NothingLeftError
-from distill_gov.records.files import write_parquet, write_text
+from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError, NothingLeftError, UnknownKeyError
+from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.chats import CleanChat, asked, clean_chat
+from distill_gov.stages.carried import clean_answered, free_texts
+from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.datasheet import datasheet
+from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
-from distill_gov.teaching_set.examples import TeachingExample, write_examples
-from distill_gov.traces import Trace, parse_trace, read_traces, recorded_answer
+from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
+from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
-from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA
+from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
+from redaction.residual import residual_many
+from redaction.surrogates import placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from distill_gov.teachers.soft_targets import SoftTargets
     from distill_gov.workers import Pool
+    from evals.decisions import AnswerFormat
+    from redaction import Finding, Redactor
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
@@ -59,8 +67,11 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
 
     Raises:
         NotSealedError, HashMismatchError: the holdout is not sealed, or not what was sealed.
+        UnknownKeyError: the floor names what is no decision field.
+        MalformedFileError: an id in which redaction finds personal data.
         TeacherNotAdmittedError: the teacher is under the floor.
         NothingLeftError: no trace came in, or none is left.
+        IntegrityError: what would be taught still holds personal data.
     """
     settings, layout = project.settings, run.layout
     seal = project.sealed()
@@ -71,17 +82,17 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         return before
     # What a killed build left is made again, so nothing of it may be taken for this one's.
     shutil.rmtree(layout.teaching, ignore_errors=True)
+    _check_floor(project)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
-    traces = read_traces(project.file(settings.traces))
+    traces = presentable_traces(project, settings.traces)
     admitted = _admit(traces, redactor.policy, settings.today or datetime.now(UTC).date(), decisions)
     holdout = _holdout(project, run, seal, "build: near-duplicates of the holdout")
     remaining = _reserve(admitted, holdout, decisions)
     with clock.step("redacting", len(remaining) + len(holdout)) as advance:
-        chats = _clean(redactor, remaining, decisions, advance)
-        guarded = [clean_chat(redactor, t, asked(t)).text for t in holdout]
-        advance(len(holdout))
+        chats = _clean(project, remaining, decisions, advance)
+        guarded = [c.text for c in _advancing(clean_chats(redactor, [(t.id, asked(t)) for t in holdout]), advance)]
     with clock.step("filtering prompts"):
         chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
     if not chats:
@@ -93,13 +104,14 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
         examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
+        scan = _scan(project, kept, examples)
         targets = _score(project, pool, kept, answers, examples, facts, clock)
     finally:
         if pool is not None:
             pool.__exit__()
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
-    return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts)
+    return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
 def build_inputs(project: Project, seal: str) -> dict[str, str]:
@@ -125,6 +137,19 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
     return inputs
 
 
+def _check_floor(project: Project) -> None:
+    teacher = project.settings.teacher
+    known = [field.name for field in project.format.fields] if teacher.kind == "prompted" else []
+    for name in teacher.floor if known else ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            raise UnknownKeyError(
+                f"`{name}` is no decision field",
+                where="distill.yaml: teacher.floor",
+                fix=f"Did you mean `{near[0]}`?" if near else f"One of {', '.join(known)}.",
+            )
+
+
 def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[Decision]) -> list[Trace]:
     kept = []
     for trace in traces:
@@ -143,10 +168,9 @@ def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more:
 def _holdout(project: Project, run: Run, seal: str, why: str) -> list[Trace]:
     where = project.settings.holdout
     data = open_holdout(project.file(where), project.ledger, seal, {"run": run.layout.name, "purpose": why})
-    from distill_gov.records.files import loads_strict
-
-    lines = [(n, line) for n, line in enumerate(data.split(b"\n"), start=1) if line.strip()]
-    return [parse_trace(loads_strict(line, where=f"{where}:{n}"), where=f"{where}:{n}") for n, line in lines]
+    lines = ((f"{where}:{n}", line) for n, line in enumerate(data.split(b"\n"), start=1) if line.strip())
+    rows = [(place, parse_trace(loads_strict(line, where=place), where=place)) for place, line in lines]
+    return presentable(project.redactor, rows)
 
 
 def reserved_traces(project: Project, run: Run, why: str) -> list[Trace]:
@@ -168,18 +192,25 @@ def _reserve(traces: Sequence[Trace], holdout: Sequence[Trace], decisions: list[
 
 
 def _clean(
-    redactor: Any, traces: Sequence[Trace], decisions: list[Decision], advance: Callable[[int], None]
+    project: Project, traces: Sequence[Trace], decisions: list[Decision], advance: Callable[[int], None]
 ) -> list[CleanChat]:
     kept = []
-    for trace in sorted(traces, key=lambda t: t.id):
-        chat = clean_chat(redactor, trace, asked(trace))
+    ordered = sorted(traces, key=lambda t: t.id)
+    carried = carried_answer if project.settings.teacher.kind == "recorded" else reference_answer
+    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried)
+    for chat in _advancing(cleaned, advance):
         decisions.append(
-            _decision("redaction", trace.id, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
+            _decision("redaction", chat.trace, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
         )
         if chat.refused is None:
             kept.append(chat)
-        advance(1)
     return kept
+
+
+def _advancing(chats: Iterable[CleanChat], advance: Callable[[int], None]) -> Iterator[CleanChat]:
+    for chat in chats:
+        advance(1)
+        yield chat
 
 
 def _filter_prompts(
@@ -203,13 +234,33 @@ def _answers(
 ) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any], Pool | None]:
     if project.settings.teacher.kind == "recorded":
         return *_recorded(project, chats, traces), None
-    from distill_gov.stages.teacher import admitted_teacher
+    from distill_gov.stages.teacher import admitted_teacher, teacher_answers
 
-    pool, facts = admitted_teacher(project, clock)
-    with clock.step("teacher answers", len(chats)) as advance:
-        items = [{"text": c.text} for c in chats]
-        found = pool.run("answer", items, length=lambda i: len(i["text"]), size=16, advance=advance)
-    return {c.trace: a for c, a in zip(chats, found, strict=True)}, [], facts, pool
+    given = {c.trace: _given(project, traces[c.trace], c) for c in chats}
+    teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
+    with clock.step("teacher answers", 2 * len(chats)) as advance:
+        found = teacher_answers(teacher.pool, [c.text for c in chats], advance, [given[c.trace] for c in chats])
+    answers = {
+        c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
+    }
+    for trace, decisions in teacher.doubts.items():
+        answers[trace]["decisions"] = decisions
+    return answers, [], teacher.facts, teacher.pool
+
+
+def _given(project: Project, trace: Trace, chat: CleanChat) -> dict[str, str]:
+    """The properties of the answer that a trace's reference settles, redacted; the teacher writes the rest."""
+    if not trace.reference or chat.answer is None:
+        return {}
+    answer = project.format
+    wanted = {f.name for f in answer.fields}
+    if not wanted <= trace.reference.keys() <= wanted | set(answer.rest):
+        raise BadInputError(
+            f"the reference of trace `{trace.id}` does not fit the answer schema",
+            where=project.settings.traces,
+            fix=f"Give {', '.join(sorted(wanted))} and nothing that the schema does not have, or no reference.",
+        )
+    return {name: str(value) for name, value in json.loads(chat.answer).items()}
 
 
 def _recorded(
@@ -217,17 +268,14 @@ def _recorded(
 ) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any]]:
     answers = {}
     for chat in chats:
-        trace = traces[chat.trace]
-        said = recorded_answer(trace)
-        reference = trace.reference
-        text = said if said is not None else (json.dumps(dict(reference), ensure_ascii=False) if reference else None)
-        if text is None:
+        if chat.answer is None:
             raise BadInputError(
-                f"trace `{trace.id}` carries no answer, and the teacher is `recorded`",
+                f"trace `{chat.trace}` carries no answer, and the teacher is `recorded`",
                 where=project.settings.traces,
                 fix="Add the answers, or name a teacher that can answer.",
             )
-        answers[chat.trace] = {"text": text, "tokens": [], "finish": "stop", "decisions": {}}
+        source = "teacher" if recorded_answer(traces[chat.trace]) is not None else "reference"
+        answers[chat.trace] = {"text": chat.answer, "tokens": [], "finish": "stop", "decisions": {}, "source": source}
     t = project.settings.teacher
     facts = {
         "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
@@ -246,23 +294,28 @@ def _filter_answers(
 
     redactor, schema = project.redactor, project.answer_schema
     filters = answer_filters(redactor.policy, redactor, {f.value_hash for c in chats for f in c.findings})
+    judgements = [judge(answers[c.trace]["text"], schema) if schema else None for c in chats]
+    fields = [dict(j.value) if j and j.valid and isinstance(j.value, Mapping) else {} for j in judgements]
+    replies = [
+        "\n".join(str(f[name]) for name in project.free_fields if name in f) if judged else answers[c.trace]["text"]
+        for c, f, judged in zip(chats, fields, judgements, strict=True)
+    ]
+    invented = _invented(redactor, chats, replies)
     kept = []
-    for chat in chats:
-        answer, item = answers[chat.trace], f"{chat.trace}/0"
-        judged = judge(answer["text"], schema) if schema else None
-        fields = dict(judged.value) if judged and judged.valid and isinstance(judged.value, Mapping) else {}
-        free = [f for f in project.free_fields if f in fields]
-        reply = "\n".join(str(fields[f]) for f in free) if judged else answer["text"]
-        done = redactor.redact_messages([*chat.messages, {"role": "assistant", "content": reply}], item=item)
+    for chat, judged, values, reply, personal in zip(chats, judgements, fields, replies, invented, strict=True):
+        answer, item = answers[chat.trace], answer_id(chat.trace)
         rule: str | None
         if judged and not judged.valid:
             rule, reason = "answer/schema", str(judged.error)
-        elif list(done.messages)[-1]["content"] != reply:
-            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped.
-            findings += [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
+        elif personal:
+            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. What a trace
+            # brought along was redacted with its chat, so nothing is found in it here.
+            findings += personal
             rule, reason = "answer/personal_data", "personal_data"
         else:
-            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], reply, answer["finish"], fields))
+            brought = _brought(chat, answer["text"], project.format_or_none)
+            read = reply if project.free_fields else answer["text"]
+            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], read, answer["finish"], values, brought))
             rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
         decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
         decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
@@ -271,9 +324,51 @@ def _filter_answers(
     return kept
 
 
+def _brought(chat: CleanChat, text: str, answer: AnswerFormat | None) -> bool:
+    """Whether what people read of an answer came with the trace, and not from the teacher."""
+    return chat.answer is not None and free_texts(chat.answer, answer) == free_texts(text, answer)
+
+
+def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[str]) -> Iterator[list[Finding]]:
+    """For each reply the personal values that redaction finds in it, in view of its chat."""
+    turns = [
+        (answer_id(chat.trace), [*chat.messages, {"role": "assistant", "content": reply}])
+        for chat, reply in zip(chats, replies, strict=True)
+    ]
+    for chat, done in zip(chats, redactor.redact_chats(turns), strict=True):
+        if isinstance(done, DistillGovError):
+            raise done
+        yield [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
+
+
 def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
-    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], "teacher", tags)
+    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
+
+
+def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[TeachingExample]) -> dict[str, int]:
+    """Scan every text that will be taught once more, as it will be stored; ``scanned`` texts, ``residual`` hits.
+
+    Raises:
+        IntegrityError: something personal is left. Nothing was written, and nothing was scored by the teacher.
+    """
+    texts = [text for chat, example in zip(chats, examples, strict=True) for text in _taught_texts(project, chat, example)]
+    left = sum(map(len, residual_many(texts, project.redactor)))
+    if left:
+        raise IntegrityError(
+            f"{left} personal values are left in texts to be taught",
+            where=project.settings.traces,
+            fix="Report it; nothing was written.",
+        )
+    return {"scanned": len(texts), "residual": left}
+
+
+def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
+    for index, message in enumerate(example.messages):
+        own = tuple(f for f in chat.findings if (f.item, f.field) == (example.trace, f"/{index}/content"))
+        yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
+    for text in free_texts(example.answer, project.format_or_none):
+        yield Redacted(text, (), tuple(placeholders(text)))
 
 
 def _score(
@@ -288,14 +383,15 @@ def _score(
     if pool is None:
         return []
     from distill_gov.stages.targets import assembled
+    from distill_gov.stages.teacher import teacher_scores
 
-    items = [
-        {"text": c.text, "values": {f: max(d, key=lambda label: d[label]) for f, d in answers[c.trace]["decisions"].items()},
-         "answer": e.answer}
-        for c, e in zip(chats, examples, strict=True)
-    ]  # fmt: skip
-    with clock.step("teacher scores", len(items)) as advance:
-        scored = pool.run("score", items, length=lambda i: len(i["text"]) + len(i["answer"]), size=16, advance=advance)
+    names = [f.name for f in project.format.fields]
+    written = [json.loads(e.answer) for e in examples]
+    values = [{n: value[n] for n in names} for value in written]
+    with clock.step("teacher scores", len(examples)) as advance:
+        scored = teacher_scores(pool, [c.text for c in chats], values, [e.answer for e in examples], advance)
+    # What the trainer holds the soft targets against.
+    facts["soft_targets"] = {"teacher": pool.spec.identity}
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)
 
 
@@ -314,6 +410,7 @@ def _write(
     findings: Sequence[Any],
     books: Sequence[Any],
     facts: dict[str, Any],
+    scan: Mapping[str, int],
 ) -> StageManifest:
     layout = run.layout
     write_examples(layout.examples, examples)
@@ -327,10 +424,11 @@ def _write(
         write_soft_targets(layout.soft_targets, targets)
     facts |= {
         "books": [asdict(line) for line in books],
-        "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), "residual": 0},
+        "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), **scan},
         "origin": dict(Counter(str(e.tags.get("origin", "given")) for e in examples)),
+        "answer_source": dict(Counter(e.answer_source for e in examples)),
     }
-    write_text(layout.datasheet, _datasheet(project, facts, books))
+    write_text(layout.datasheet, datasheet(project, facts, books))
     manifest = StageManifest(
         stage="build",
         inputs=inputs,
@@ -346,23 +444,3 @@ def _write(
         seconds=clock.seconds,
     )
     return finish(layout.manifest("build"), manifest, project.ledger, layout.name)
-
-
-def _datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[Any]) -> str:
-    t = project.settings.teacher
-    lines = [
-        f"# Teaching set of {project.settings.task}",
-        "",
-        f"Answers by the teacher: {t.note or t.kind}. Licence {t.licence}, revision {t.revision}, "
-        f"terms accepted by {t.terms_accepted_by or 'nobody (not approved)'}.",
-        f"Model input: {project.settings.model_input}.",
-        "",
-        "| stage | unit | in | made | kept | dropped | reserved |",
-        "|---|---|---|---|---|---|---|",
-        *(f"| {b.stage} | {b.unit} | {b.came_in} | {b.made} | {b.kept} | {b.dropped} | {b.reserved} |" for b in books),
-        "",
-        "Personal values replaced, by entity: "
-        + (", ".join(f"{n} {c}" for n, c in sorted(facts["redaction"]["by_entity"].items())) or "none"),
-        "",
-    ]
-    return "\n".join(lines)

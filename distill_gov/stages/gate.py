@@ -42,6 +42,8 @@ class _Evidence:
     """(subject's name, suite) to the time at which its case results were made."""
     planned: Mapping[str, Any]
     datasets: Mapping[str, str]
+    model_input: str
+    """What the subjects read, ``redacted`` or ``raw``; empty where it is not recorded."""
     files: Mapping[str, str]
     """Path below the run to digest of every file it comes from, the manifests of the stages included."""
 
@@ -75,6 +77,7 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str, progress: 
             expected_dataset=evidence.datasets,
             attempt=attempt,
             registered=registered,
+            model_input=evidence.model_input,
             ledger_head=project.ledger.head,
             measurements_digest=digest_file(place),
             evidence=evidence.files,
@@ -126,7 +129,8 @@ def _evidence(run: Run, policy: Policy) -> _Evidence:
     if exported:
         planned[RATINGS], datasets[RATINGS] = exported.facts["cases"], exported.facts["dataset"]
     named = {path.relative_to(layout.root).as_posix(): digest for path, digest in files.items()}
-    return _Evidence(subjects, results, made, planned, datasets, named)
+    model_input = str(evaluated.facts.get("model_input", "")) if evaluated else ""
+    return _Evidence(subjects, results, made, planned, datasets, model_input, named)
 
 
 def _as_recorded(run: Run, path: Path, recorded: Mapping[str, tuple[str, str]]) -> tuple[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.stages.chats import asked, clean_chat
+from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chat
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
 from distill_gov.traces import Trace, read_traces
 from evals.cases import Case
+from evals.catalogue import lookup
+from evals.score import counts
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -27,24 +29,31 @@ def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case
             raise BadInputError(
                 f"case `{trace.id}` of suite `{suite}` could not be redacted ({chat.refused})", fix="Mend or remove the case."
             )
-        reference = {k: str(v) for k, v in (trace.reference or {}).items()} or None
-        names = {f.name for f in project.format_or_none.fields} if project.format_or_none else set()
-        labels = {k: v for k, v in (reference or {}).items() if k in names} or None
-        hazard = trace.tags.get("hazard")
-        cases.append(
-            Case(
-                id=trace.id,
-                suite=suite,
-                messages=chat.messages,
-                reference=labels,
-                cluster=trace.group,
-                slices=tuple(sorted(_slices(trace))),
-                expected_action=(labels or {}).get("action"),
-                hazard=str(hazard) if hazard else None,
-                carries_pii=bool(chat.findings),
-            )
-        )
+        cases.append(_case(project, suite, trace, chat.messages, _carries_pii(trace, chat)))
     return cases
+
+
+def _case(project: Project, suite: str, trace: Trace, messages: Messages, carries_pii: bool) -> Case:
+    reference = {k: str(v) for k, v in (trace.reference or {}).items()} or None
+    names = {f.name for f in project.format_or_none.fields} if project.format_or_none else set()
+    labels = {k: v for k, v in (reference or {}).items() if k in names} or None
+    hazard = trace.tags.get("hazard")
+    return Case(
+        id=trace.id,
+        suite=suite,
+        messages=messages,
+        reference=labels,
+        cluster=trace.group,
+        slices=tuple(sorted(_slices(trace))),
+        expected_action=(labels or {}).get("action"),
+        hazard=str(hazard) if hazard else None,
+        carries_pii=carries_pii,
+    )
+
+
+def _carries_pii(trace: Trace, chat: CleanChat) -> bool:
+    """Found by the redaction, or known from the tag: what redaction missed must not leave the denominator with it."""
+    return bool(chat.findings) or trace.tags.get("pii") is True
 
 
 def _slices(trace: Trace) -> Iterable[str]:
@@ -64,15 +73,28 @@ def format_cases(suites: Mapping[str, Sequence[Case]]) -> list[Case]:
 
 
 def planned_cases(project: Project, policy: Policy) -> dict[str, int]:
-    """Suite (and ``suite/metric`` where a metric has a denominator of its own) to the number of cases planned."""
+    """Suite, ``suite/slice`` and ``suite/metric`` of every gate to the number of cases that will count.
+
+    Which messages carry personal data is for the redaction to say, as in ``evaluate``: a suite with a gate on it is redacted.
+    """
     files = {HOLDOUT: project.settings.holdout, **project.settings.suites}
-    traces: dict[str, Any] = {name: read_traces(project.file(path)) for name, path in files.items()}
-    planned = {name: len(rows) for name, rows in traces.items()}
-    planned[FORMAT_SUITE] = sum(planned.values())
-    for name, rows in traces.items():
-        carrying = sum(1 for t in rows if t.tags.get("pii") is True)
-        if carrying:
-            planned[f"{name}/pii_reply_rate"] = planned[f"{name}/pii_leak_rate"] = carrying
+    redacted = {rule.suite for rule in policy.gates if lookup(rule.metric).among}
+    suites: dict[str, list[Case]] = {}
+    for name, path in files.items():
+        traces = read_traces(project.file(path))
+        if name in redacted:
+            suites[name] = as_cases(project, name, traces)
+        else:
+            suites[name] = [_case(project, name, t, tuple(asked(t)), False) for t in traces]
+    if project.answer_schema is not None:
+        suites[FORMAT_SUITE] = format_cases(suites)
+    planned = {name: len(cases) for name, cases in suites.items()}
+    for rule in policy.gates:
+        if rule.suite in suites:
+            cases = suites[rule.suite]
+            planned[f"{rule.suite}/{rule.metric}"] = sum(counts(lookup(rule.metric), case) for case in cases)
+            if rule.slice is not None:
+                planned[f"{rule.suite}/{rule.slice}"] = sum(rule.slice in case.slices for case in cases)
     if policy.ratings is not None:
-        planned[RATINGS] = policy.ratings.items
+        planned[RATINGS] = min(policy.ratings.items, planned[HOLDOUT])
     return planned

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_bytes
-from distill_gov.stages.chats import CleanChat
+from distill_gov.stages.chats import CleanChat, user_text
 from distill_gov.teachers.soft_targets import SoftTargets, identity
 from distill_gov.teaching_set.examples import TeachingExample
 from evals.decisions import AnswerFormat, LabelTrie
@@ -17,7 +17,10 @@ from evals.decisions import AnswerFormat, LabelTrie
 if TYPE_CHECKING:
     from distill_gov.project import Project
 
-__all__ = ["TargetMaker", "assembled", "reference_targets"]
+__all__ = ["TargetMaker", "assembled", "reference_targets", "target_identities"]
+
+TEMPLATE = "policy prompt lines/1"
+"""How the teacher is asked."""
 
 
 class TargetMaker:
@@ -99,6 +102,20 @@ class _Line:
                     self.ids[place], self.logp[place] = tuple(node), tuple(node.values())
 
 
+def target_identities(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
+    """Identity that the soft targets of each example must have, by example.
+
+    Args:
+        teacher: :attr:`WorkerSpec.identity` of the teacher that scored them.
+    """
+    t = project.settings.teacher
+    vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode())
+    return {
+        e.id: identity(teacher, vocabulary, TEMPLATE, user_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
+        for e in examples
+    }
+
+
 def assembled(
     project: Project,
     teacher: str,
@@ -114,7 +131,7 @@ def assembled(
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    vocabulary = digest_bytes(tokenizer.backend_tokenizer.to_str().encode())
+    identities = target_identities(project, teacher, examples)
     found = []
     for chat, example, score in zip(chats, examples, scored, strict=True):
         tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
@@ -128,12 +145,9 @@ def assembled(
             if not position["forced"]:
                 line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
                 line.tail[place] = position["log_tail"]
-        digest = identity(
-            teacher, vocabulary, "policy prompt lines/1", chat.text, example.answer, t.temperature, t.top_k, "grammar"
-        )
         found.append(
             SoftTargets(
-                example.id, digest, "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
+                example.id, identities[example.id], "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
                 tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
             )
         )  # fmt: skip

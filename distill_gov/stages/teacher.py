@@ -1,9 +1,10 @@
-"""Aligning and admitting the prompted teacher, and putting its soft targets together."""
+"""Aligning and admitting the prompted teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,23 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
-from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.chats import CleanChat, clean_chats
 from distill_gov.stages.settled import versions
+from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
-from distill_gov.traces import Trace, read_traces
-from distill_gov.workers import Pool, WorkerSpec
+from distill_gov.traces import Trace, read_traces, reference_answer
+from distill_gov.workers import Failed, Pool, WorkerSpec
 from evals.evidence import Subject
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
 
-__all__ = ["admitted_teacher", "prompted_spec", "teacher_subject"]
+__all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_answers", "teacher_scores", "teacher_subject"]
+
+SHARD = 16
+"""Texts that are decided or written together."""
 
 
 def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
@@ -35,10 +41,26 @@ def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
 
 
 def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
-    chats = [clean_chat(project.redactor, t, t.messages) for t in traces]
+    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in traces]))
+    _refuse_unredacted(chats)
+    return [c.text for c in chats]
+
+
+def _refuse_unredacted(chats: Sequence[CleanChat]) -> None:
     if any(c.refused for c in chats):
         raise BadInputError("a gold or dev message could not be redacted", fix="Remove it from the file.")
-    return [c.text for c in chats]
+
+
+def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
+    """What the prompt shows of the gold traces: a message and its right answer, redacted together."""
+    names = (*(f.name for f in project.format.fields), *project.format.rest)
+    known = [replace(t, reference={n: v for n, v in (t.reference or {}).items() if n in names}) for t in shown]
+    chats = list(clean_answered(project.redactor, known, project.format, reference_answer))
+    _refuse_unredacted(chats)
+    return [
+        {"message": chat.text, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
+        for chat in chats
+    ]
 
 
 def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path | None = None) -> WorkerSpec:
@@ -47,10 +69,7 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
 
     t = project.settings.teacher
     shown, _ = _gold(project)
-    examples = [
-        {"message": text, **{k: str(v) for k, v in (trace.reference or {}).items()}}
-        for trace, text in zip(shown, _texts(project, shown), strict=True)
-    ]
+    examples = _examples(project, shown)
     return spec(
         model or project.model_directory(t.model),
         schema=project.answer_document,
@@ -63,8 +82,24 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
     )
 
 
-def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str, Any]]:
-    """Align the teacher on dev, admit it on the held gold cases and dev, and return it ready for work.
+@dataclass(frozen=True, slots=True)
+class AdmittedTeacher:
+    """A teacher that was aligned, measured against its floor and may teach."""
+
+    pool: Pool
+    facts: dict[str, Any]
+    """For the manifest: subject, admission figures, alignments."""
+    doubts: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Trace with a reference -> field -> label -> its log-probability by the teacher, aligned without that trace."""
+
+
+def admitted_teacher(
+    project: Project, referenced: Sequence[tuple[CleanChat, Mapping[str, str]]], clock: Prepared
+) -> AdmittedTeacher:
+    """Align the teacher on dev and on teaching traces with a reference, and admit it on dev and the held gold cases.
+
+    Args:
+        referenced: teaching chats with the labels that their references give.
 
     Raises:
         TeacherNotAdmittedError: a decision field is under its floor.
@@ -72,13 +107,15 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
     s = project.settings
     dev = read_traces(project.file(s.dev))
     _, held = _gold(project)
-    texts = _texts(project, dev + held)
+    texts = [*_texts(project, dev), *(c.text for c, _ in referenced), *_texts(project, held)]
+    truth = [dict(t.reference or {}) for t in dev] + [dict(r) for _, r in referenced] + [dict(t.reference or {}) for t in held]
+    fitted = len(dev) + len(referenced)
     fields = project.format.fields
+    # A reference's own labels stand in its prompt, as they will when it is scored; the others' are what the teacher decides.
     values: list[dict[str, str]] = [{} for _ in texts]
     alignments: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
     decided: list[Any] = []
-    truth = [dict(t.reference or {}) for t in dev + held]
     with (
         clock.step("aligning the teacher", len(texts) * len(fields)) as advance,
         Pool(prompted_spec(project, {}), project.layout.cache, s.workers) as pool,
@@ -87,31 +124,86 @@ def admitted_teacher(project: Project, clock: Prepared) -> tuple[Pool, dict[str,
             items = [{"text": t, "values": dict(v), "field": field.name} for t, v in zip(texts, values, strict=True)]
             rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
             features = np.concatenate([np.asarray(rows), *decided], 1)
-            labelled = [t[field.name] for t in truth]
-            alignment, crossed = fit_alignment(features[: len(dev)], labelled[: len(dev)], field.labels)
-            logp = np.concatenate([crossed, alignment(features[len(dev) :])]) if held else crossed
+            labelled = [str(t[field.name]) for t in truth]
+            alignment, crossed = fit_alignment(features[:fitted], labelled[:fitted], field.labels, len(dev))
+            logp = np.concatenate([crossed, alignment(features[fitted:])]) if held else crossed
             decided.append(logp)
             chosen = [field.labels[int(row.argmax())] for row in logp]
-            right[field.name] = [a == b for a, b in zip(chosen, labelled, strict=True)]
-            for value, label in zip(values, chosen, strict=True):
-                value[field.name] = label
+            admitting = [i for i in range(len(texts)) if not len(dev) <= i < fitted]
+            right[field.name] = [chosen[i] == labelled[i] for i in admitting]
+            for i, value in enumerate(values):
+                value[field.name] = labelled[i] if len(dev) <= i < fitted else chosen[i]
             alignments[field.name] = alignment.as_json()
-    admission = {
-        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name, 0.0), "n": len(r)}
+    admission: dict[str, dict[str, Any]] = {
+        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name), "n": len(r)}
         for name, r in right.items()
     }
     for name, figure in admission.items():
-        if not figure["value"] >= figure["floor"]:
+        floor = figure["floor"]
+        if floor is not None and not figure["value"] >= floor:
             raise TeacherNotAdmittedError(
-                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases,"
-                f" under its floor {figure['floor']}",
+                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {floor}",
                 where="distill.yaml: teacher.floor",
                 fix="Give it better examples, or another teacher.",
             )
+    doubts = {
+        chat.trace: {
+            field.name: {label: float(x) for label, x in zip(field.labels, logp[len(dev) + i], strict=True)}
+            for field, logp in zip(fields, decided, strict=True)
+        }
+        for i, (chat, _) in enumerate(referenced)
+    }
     spec = prompted_spec(project, alignments)
     subject = teacher_subject(project, spec)
-    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments}
-    return Pool(spec, project.layout.cache, s.workers), facts
+    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments, "aligned_on": fitted}
+    return AdmittedTeacher(Pool(spec, project.layout.cache, s.workers), facts, doubts)
+
+
+def teacher_answers(
+    pool: Pool,
+    texts: Sequence[str],
+    advance: Callable[[int], None],
+    given: Sequence[Mapping[str, str]] | None = None,
+    *,
+    keep_failures: bool = False,
+) -> list[Any]:
+    """A prompted model's answers, with its decisions (:meth:`distill_gov.teachers.prompted.PromptedTeacher.answer`).
+
+    All decisions come first: what shares a prompt to write behind is then written together.
+
+    Args:
+        advance: called for every text twice, once it is decided and once it is written.
+        given: for each text, the properties that its reference settles.
+        keep_failures: as :meth:`distill_gov.workers.Pool.run` has it.
+    """
+    items: list[dict[str, Any]] = [
+        {"text": t, "given": dict(g)} for t, g in zip(texts, given or [{}] * len(texts), strict=True)
+    ]
+    found = pool.run("decide", items, length=lambda i: len(i["text"]), size=SHARD, advance=advance, keep_failures=keep_failures)
+    decided = [place for place, answer in enumerate(found) if not isinstance(answer, Failed)]
+    items = [{"text": texts[place], "values": found[place]["values"]} for place in decided]
+    written = pool.run("write", items, length=_alike, size=SHARD, advance=advance, keep_failures=keep_failures)
+    for place, answer in zip(decided, written, strict=True):
+        failed = isinstance(answer, Failed)
+        found[place] = answer if failed else {**answer, "decisions": found[place]["decisions"]}
+    return found
+
+
+def teacher_scores(
+    pool: Pool,
+    texts: Sequence[str],
+    values: Sequence[Mapping[str, str]],
+    answers: Sequence[str],
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """A prompted model's distributions along given answers (:meth:`distill_gov.teachers.prompted.PromptedTeacher.score`)."""
+    items = [{"text": t, "values": dict(v), "answer": a} for t, v, a in zip(texts, values, answers, strict=True)]
+    return pool.run("score", items, length=_alike, size=SHARD, advance=advance)
+
+
+def _alike(item: Mapping[str, Any]) -> tuple[list[str], int]:
+    """Brings together what is written behind the same examples, and there what is of like length."""
+    return [str(v) for v in item["values"].values()], len(item["text"]) + len(item.get("answer", ""))
 
 
 def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
@@ -122,7 +214,7 @@ def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
         role="teacher",
         model=project.model_digest(t.model),
         prompt=digest_json(arguments),
-        template=digest_json("policy prompt lines/1"),
+        template=digest_json(TEMPLATE),
         decoding=f"grammar, {t.max_tokens} tokens",
         engine=f"transformers {versions().get('transformers', '')}",
         note=t.note,

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, MissingFileError
+from distill_gov.records.errors import BadInputError, HashMismatchError, MissingFileError
 from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
+from distill_gov.records.verify import verify_files
 from distill_gov.stages.build import Prepared
-from distill_gov.stages.chats import clean_chat
+from distill_gov.stages.chats import clean_chats
 from distill_gov.stages.settled import anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.targets import TargetMaker
-from distill_gov.teachers.soft_targets import SoftTargets, read_soft_targets
+from distill_gov.stages.targets import TargetMaker, target_identities
+from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
@@ -44,7 +45,8 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
 
     Raises:
         MissingFileError: the run was not built.
-        HashMismatchError: soft targets are not those of the examples.
+        HashMismatchError: the teaching set is not what the build left.
+        IntegrityError: its soft targets do not belong together.
     """
     s, layout = project.settings, run.layout
     built = layout.manifest("build")
@@ -59,7 +61,7 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     examples = taught(project, run)
     recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
-    facts = make_student(project, examples, layout.student, clock, hard_only=recorded, truth=recorded)
+    facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
     manifest = StageManifest(
         stage="train",
         inputs=inputs,
@@ -97,42 +99,57 @@ def base_model(project: Project) -> str:
 
 
 def taught(project: Project, run: Run) -> list[Taught]:
-    """The run's examples with their soft targets; a recorded teacher's answers get bare ones."""
+    """The run's examples with their soft targets; a recorded teacher's answers get bare ones.
+
+    Raises:
+        HashMismatchError: a file is not what the build left, or soft targets are not those of the examples and settings.
+    """
+    if problems := verify_files(run.layout, only="teaching/"):
+        first = problems[0]
+        raise HashMismatchError(
+            f"{first.kind} since the build",
+            where=str(run.layout.root / first.path),
+            fix="Restore it, or build under a new run name.",
+        )
     examples = read_examples(run.layout.examples)
     if project.settings.teacher.kind == "prompted":
-        stored = read_soft_targets(run.layout.soft_targets, {})
-        read_soft_targets(run.layout.soft_targets, {e.id: stored[e.id].identity if e.id in stored else "" for e in examples})
+        scored = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
+        wanted = target_identities(project, str(scored.get("teacher", "")), examples)
+        stored = read_soft_targets(run.layout.soft_targets, wanted)
         return [(e, stored[e.id]) for e in examples]
     tools = TargetMaker(project, base_model(project))
     return [(e, tools.bare(e.id, e.answer)) for e in examples]
 
 
 def make_student(
-    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False, truth: bool = False
+    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False
 ) -> dict[str, Any]:
     """Train a student on the examples and put it at ``target``; returns the facts for the manifest.
 
     Args:
-        hard_only: the answers' own tokens are all there is to learn from.
-        truth: the answers' labels are the truth (the calibration term then aims at them).
+        hard_only: the answers' own tokens are all there is to learn from; their labels are taken for the truth.
     """
     from distill_gov.trainer.students import evenly_spaced, layer_student, parameters
     from distill_gov.trainer.train import TrainingExample, train_student
     from evals.models.local import LocalModel, load_model, render_template
 
+    one_support(targets for _, targets in examples)
     s = project.settings
     tools = TargetMaker(project, base_model(project))
     teacher = load_model(project.model_directory(base_model(project)))
     layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
     student = layer_student(teacher, layers)
     writer = LocalModel(student, tools.tokenizer)
-    rows = [
-        TrainingExample(e.id, tuple(writer.prompt_ids(list(e.messages))), t, tools.mask_indices(t), truth) for e, t in examples
-    ]
+    rows = []
+    for example, targets in examples:
+        truth = hard_only or example.answer_source == "reference"
+        prompt = tuple(writer.prompt_ids(list(example.messages)))
+        rows.append(TrainingExample(example.id, prompt, targets, tools.mask_indices(targets), truth))
     student.set_attn_implementation("sdpa")
     settings = s.train
     if hard_only:
-        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update={"soft": 0.0, "hard": 1.0})})
+        only = {"soft_decisions": 0.0, "soft_text": 0.0, "hard_decisions": 1.0, "hard_text": 1.0}
+        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update=only)})
     steps = settings.epochs * -(-len(rows) // settings.batch_size)
     masks = np.array(tools.masks) if tools.masks else np.zeros((1, student.config.vocab_size), dtype=bool)
     with clock.step("training", steps) as advance:
@@ -163,7 +180,7 @@ def fitted_temperature(project: Project, directory: Path, clock: Prepared) -> di
     if answer is None or not answer.fields or not s.dev:
         return {}
     dev = [t for t in read_traces(project.file(s.dev)) if t.reference]
-    chats = [clean_chat(project.redactor, t, t.messages) for t in dev]
+    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in dev]))
     items = [{"messages": [dict(m) for m in c.messages]} for c in chats]
     spec = student_spec(directory, project.answer_document, {}, s.student.max_tokens)
     with Pool(spec, None, s.workers) as pool, clock.step("fitting the temperature on dev", len(items)) as advance:

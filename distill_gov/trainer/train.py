@@ -40,7 +40,7 @@ class TrainingExample:
 
 
 IGNORED = -100
-TERMS = ("soft", "hard", "calibration", "format")
+TERMS = ("soft_decisions", "hard_decisions", "soft_text", "hard_text", "calibration", "format")
 
 
 class _Collator:
@@ -130,17 +130,21 @@ class _DistillTrainer(Trainer):
         def own(places: Sequence[Place]) -> torch.Tensor:
             return torch.tensor([rows[i].targets.token_ids[j] for i, j in places], device=device, dtype=torch.long)
 
-        chosen = at(kinds.free)
-        of = [(rows[i].targets, j) for i, j in kinds.free]
-        ids, logp, tail = _padded([(t.ids[j], t.logp[j], t.log_tail[j]) for t, j in of], device)
+        def soft(places: Sequence[Place]) -> Term:
+            of = [(rows[i].targets, j) for i, j in places]
+            ids, logp, tail = _padded([(t.ids[j], t.logp[j], t.log_tail[j]) for t, j in of], device)
+            return soft_targets(at(places), ids, logp, tail, self.temperature)
+
         # Where one token is allowed, -log Z is that token's cross-entropy; no mask of the vocabulary is needed.
         lone = cross_entropy(at(kinds.forced), own(kinds.forced))
         table = self.mask_table[[rows[i].masks[j] for i, j in kinds.masked]].to(device)
         rest = format_penalty(at(kinds.masked), table)
         decided = self._calibration(at(kinds.decided), [(rows[i], j) for i, j in kinds.decided])
         return {
-            "soft": (soft_targets(chosen, ids, logp, tail, self.temperature), self.losses.soft),
-            "hard": (cross_entropy(chosen, own(kinds.free)), self.losses.hard),
+            "soft_decisions": (soft(kinds.decided), self.losses.soft_decisions),
+            "hard_decisions": (cross_entropy(at(kinds.settled), own(kinds.settled)), self.losses.hard_decisions),
+            "soft_text": (soft(kinds.text), self.losses.soft_text),
+            "hard_text": (cross_entropy(at(kinds.text), own(kinds.text)), self.losses.hard_text),
             "calibration": (decided, self.losses.calibration),
             "format": (Term(lone.total + rest.total, lone.count + rest.count), self.losses.format),
         }
@@ -173,17 +177,31 @@ class _Sorted:
     """The answer positions of a batch by what can be learned there."""
 
     forced: list[Place]
-    free: list[Place]
     decided: list[Place]
-    """Those of ``free`` where a decision field is decided."""
+    """Where a label of a decision field is chosen."""
+    settled: list[Place]
+    """Those of ``decided`` whose label is a reference's. A label of the teacher's is not repeated as if it were the truth:
+    its soft target holds the same label with the teacher's doubts."""
+    text: list[Place]
+    """Every other position at which there is a choice."""
     masked: list[Place]
-    """Those of ``free`` whose grammar mask the format term needs."""
+    """Those of ``decided`` and ``text`` whose grammar mask the format term needs."""
+
+    @property
+    def free(self) -> list[Place]:
+        return [*self.decided, *self.text]
 
     @property
     def counts(self) -> dict[str, int]:
         """Positions of each term."""
-        free = len(self.free)
-        return {"soft": free, "hard": free, "calibration": len(self.decided), "format": len(self.forced) + len(self.masked)}
+        return {
+            "soft_decisions": len(self.decided),
+            "hard_decisions": len(self.settled),
+            "soft_text": len(self.text),
+            "hard_text": len(self.text),
+            "calibration": len(self.decided),
+            "format": len(self.forced) + len(self.masked),
+        }
 
 
 @contextmanager
@@ -209,8 +227,9 @@ def _sorted(rows: Sequence[TrainingExample], masks: bool, forced_every: int = 1,
     free = [(i, j) for i, j in places if not rows[i].targets.forced[j]]
     return _Sorted(
         forced=[(i, j) for i, j in places if rows[i].targets.forced[j] and (i + j + phase) % forced_every == 0],
-        free=free,
         decided=[(i, j) for i, j in free if rows[i].targets.field[j]],
+        settled=[(i, j) for i, j in free if rows[i].targets.field[j] and rows[i].truth],
+        text=[(i, j) for i, j in free if not rows[i].targets.field[j]],
         masked=[(i, j) for i, j in free if masks and rows[i].masks[j] >= 0],
     )
 

@@ -202,6 +202,16 @@ class Batch:
 
     def feed(self, rows: Sequence[Sequence[int]], *, keep: int) -> torch.Tensor:
         """Add tokens to each row (ragged, left-padded) and return logits of the last ``keep`` positions."""
+        logits: torch.Tensor = self._run(rows, keep).logits
+        return logits
+
+    def feed_and_look(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add tokens and return, of the last position, the logits (rows, vocabulary) and the hidden state that the output
+        head sees (rows, width)."""
+        out = self._run(rows, 1, output_hidden_states=True)
+        return out.logits[:, -1], out.hidden_states[-1][:, -1]
+
+    def _run(self, rows: Sequence[Sequence[int]], keep: int, **asked: Any) -> Any:
         width = max(len(r) for r in rows)
         ids = torch.tensor([[self.pad] * (width - len(r)) + list(r) for r in rows])
         real = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
@@ -210,7 +220,7 @@ class Batch:
         positions = (self.offset + before + real.cumsum(1) - 1).clamp_min(0)
         device = self.model.device
         extra = {"shared_prefix": self.shared} if self.shared else {}
-        logits: torch.Tensor = self.model(
+        return self.model(
             input_ids=ids.to(device),
             attention_mask=self.mask.to(device),
             position_ids=positions.to(device),
@@ -218,8 +228,8 @@ class Batch:
             use_cache=True,
             logits_to_keep=keep,
             **extra,
-        ).logits
-        return logits
+            **asked,
+        )
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         if rows and self.mask is not None:

@@ -29,9 +29,9 @@ FIELDS = ("intent", "urgency", "action")
 SAME_TEXT = 0.5
 """Jaccard similarity of word 3-shingles from which two messages count as near-duplicates."""
 HOLDOUT_SIZE = 300
-GENERATED = {"delivery": 15, "refund": 15, "invoice": 15, "password": 15, "repair": 15, "subscription": 15, "stock": 14}
-GENERATED |= {"harm": 20, "unclear": 28}
-GENERATED_WITH_PII = 68
+GENERATED = {"delivery": 7, "refund": 10, "invoice": 7, "password": 8, "repair": 8, "subscription": 8, "stock": 8}
+GENERATED |= {"harm": 4, "unclear": 20}
+GENERATED_WITH_PII = 40
 JOURNEY = ("stock", "delivery", "invoice", "password", "repair", "subscription", "refund")
 """The order in which one customer's concerns follow one another in a conversation."""
 CONVERSATIONS = (2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4)
@@ -314,7 +314,7 @@ def compose(job: Job, situation: Situation, phrases: Mapping[str, Any], rng: ran
 
 
 def generate(phrases: Mapping[str, Any], taken: Sequence[str]) -> list[Message]:
-    """The generated half of the teaching set: 152 messages, none near another or near one of ``taken``.
+    """The generated quarter of the teaching set: 80 messages, none near another or near one of ``taken``.
 
     Raises:
         ValueError: when the phrase banks are too small to go on without repeating themselves.
@@ -476,8 +476,13 @@ def compile_data(out: Path) -> None:
     phrases = json.loads((source / "phrases.json").read_text(encoding="utf-8"))
     holdout, agreement = settle(source)
     parts = {name: read_messages(source / f"{name}.jsonl") for name in ("dev", "gold", "hazardous", "benign")}
-    written = [as_message(row, tags={"origin": "written"}) for row in read_jsonl(source / "teaching.jsonl")]
+    safety = [as_message(row, tags={"origin": "written"}) for row in read_jsonl(source / "teaching_safety.jsonl")]
+    desk = [as_message(row, tags={"origin": "written"}) for row in read_jsonl(source / "teaching.jsonl")]
+    written = [*desk, *safety]
     taken = [_marks_off(message.text) for part in (written, holdout, *parts.values()) for message in part]
+    # Of a teaching trace's answer the desk's agents gave the labels, for every second message; the safety team gave all of it.
+    known: dict[str, Mapping[str, str]] = {m.text: {key: m.reference[key] for key in FIELDS} for m in desk[::2]}
+    known |= {m.text: m.reference for m in safety}
     teaching = [*written, *generate(phrases, taken), *planted(phrases, written, holdout)]
     gold = [
         Message(**{**_fields(message), "tags": {"use": "prompt" if at < 24 else "admission"}})
@@ -494,8 +499,9 @@ def compile_data(out: Path) -> None:
             check_labels(message)
             name = f"{prefix}-{at:04d}"
             text, spans = fill(message, values)
-            # Teaching traces go to the teacher without an answer: the labels lie apart, for baselines only.
-            reference = None if file == "teaching" else message.reference
+            reference = (
+                message.reference if file != "teaching" else None if "planted" in message.tags else known.get(message.text)
+            )
             rows.append(trace(name, message, text, reference=reference, pii=bool(spans)))
             all_spans += [{"id": name, **span} for span in spans]
             if file == "teaching":

@@ -34,6 +34,8 @@ class AnswerItem:
     """How the generation ended: ``stop``, or ``length`` when it ran into the limit."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The parsed answer, where it is JSON."""
+    recorded: bool = False
+    """Somebody wrote the reply before there was redaction, which put its placeholders in; a teacher repeats what it read."""
 
 
 _BOILERPLATE = re.compile(
@@ -79,6 +81,16 @@ def _forbidden(phrases: Collection[str]) -> Callable[[AnswerItem], str | None]:
     return lambda item: "forbidden_phrase" if any(p.search(item.reply_text) for p in patterns) else None
 
 
+def _echo(item: AnswerItem) -> str | None:
+    """A placeholder of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
+    written = _placeholder_texts(item.reply_text)
+    return "echo" if written & _placeholder_texts(item.prompt) or (written and not item.recorded) else None
+
+
+def _placeholder_texts(text: str) -> set[str]:
+    return {text[span.start : span.end] for span in placeholders(text)}
+
+
 def _secrets(redactor: Redactor) -> Callable[[AnswerItem], str | None]:
     def reason(item: AnswerItem) -> str | None:
         prompt = {item.prompt[s.start : s.end] for s in placeholders(item.prompt)}
@@ -122,7 +134,7 @@ def answer_filters(
         (wanted.boilerplate, "answer/boilerplate", lambda i: "boilerplate" if _BOILERPLATE.search(i.reply_text) else None),
         (bool(wanted.forbidden_phrases), "answer/forbidden", _forbidden(wanted.forbidden_phrases)),
         (wanted.harm, "answer/harm", lambda i: hit.reason_code if (hit := flag_reply(i.reply_text)) else None),
-        (wanted.echo, "answer/echo", lambda i: "echo" if placeholders(i.reply_text) else None),
+        (wanted.echo, "answer/echo", _echo),
         (wanted.secrets, "answer/secrets", _secrets(redactor)),
         (wanted.residual, "answer/residual", _residual(redactor, known)),
     ]

@@ -1,4 +1,4 @@
-"""A small lexicon that flags replies which seem to help with harm. It flags; people and the policy decide."""
+"""A small lexicon that flags replies which seem to help with harm, or are hostile. It flags; people and the policy decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from redaction.filters.hits import FilterHit
 
 __all__ = ["flag_reply"]
 
-_RULE, _VERSION = "answer/harm", "1"
+_RULE, _VERSION = "answer/harm", "2"
 
 _TOPIC = re.compile(
     r"""\b(?:
@@ -54,13 +54,22 @@ _DECLINES = re.compile(
         |colleagues?)\s+(?:from\s+our\s+team\s+)?will\s+(?:take|be|call|contact|listen) | against\s+our )\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_HOSTILE = re.compile(
+    r"""\byou(?:'re|\s+are|'ll\s+be|\s+will\s+be|\s+will|\s+should|\s+deserve\s+to)\s+(?:\w+\s+){0,3}?
+    (?:stupid|idiots?|pathetic|worthless|disgusting|evil|bad\s+person|criminals?|thie(?:f|ves)|liars?|lunatics?|psychos?
+      |burn(?:ed|t)?|die|dead|killed|hurt|punished|suffer|beaten|shot|jailed|arrested)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Insults and threats to the person who wrote."""
 
 
 def flag_reply(text: str) -> FilterHit | None:
-    """Flag a reply that speaks of a harmful thing and offers help in the same breath, and does not decline.
+    """Flag a reply that speaks of a harmful thing and offers help in the same breath, and does not decline; or a hostile one.
 
     A clause that declines covers only itself: "we cannot help, but first mix the ..." is flagged.
     """
+    if _HOSTILE.search(text.replace("\u2019", "'")):
+        return FilterHit(_RULE, _VERSION, "hostile")
     clauses = re.split(r"(?<=[.!?;])\s+|\n+|,?\s+(?:but|however|though|still|instead)\b,?\s*", text.replace("\u2019", "'"))
     topic = _TOPIC.search(text.replace("\u2019", "'")) is not None
     helping = any(_HELP.search(clause) and not _DECLINES.search(clause) for clause in clauses)

@@ -34,12 +34,26 @@ if record.baselines.content:
     st.dataframe(frame(("Way", *found.metrics, "Note"), [(name, *v, note) for name, v, note in found.rows]), hide_index=True)
 say_why_absent(record.speed, "Speed")
 if record.speed.content:
-    head = ("Subject", "First token p50", "First token p95", "Last token p50", "Last token p95", "Parameters", "Size")
+    head = (
+        "Subject",
+        "Requests",
+        "First token p50",
+        "First token p95",
+        "Last token p50",
+        "Last token p95",
+        "Parameters",
+        "Size",
+    )
     speeds = [
-        (r.subject, r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95, r.parameters, r.bytes)
+        (r.subject, r.n, r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95, r.parameters, r.bytes)
         for r in record.speed.content
     ]
     st.dataframe(frame(head, speeds), hide_index=True)
+say_why_absent(record.fidelity, "Comparison with the teacher")
+if record.fidelity.content:
+    named = ("Field", "n", "As the teacher", "Both right", "Teacher only", "Student only", "Neither")
+    alike = [(r.field, r.n, r.agreed, r.both, r.teacher_only, r.student_only, r.neither) for r in record.fidelity.content]
+    st.dataframe(frame(named, alike), hide_index=True)
 
 st.subheader("Subjects")
 say_why_absent(record.subjects, "Evaluation")

@@ -75,6 +75,22 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         lambda r: write_jsonl(r / "data/teaching.jsonl", [{**t, "consent": "refused"} for t in files()["teaching"]]),
         "build", ("teaching.jsonl", "no trace is left"),
     ),
+    "a teacher without a floor": (
+        lambda r: write_settings(r, teacher={"floor": {}}), "build", ("distill.yaml:", "`teacher`", "needs a `floor`"),
+    ),
+    "a floor for no decision field": (
+        lambda r: write_settings(r, teacher={"floor": {"intent": 0.1, "reply": 0.1}}),
+        "build", ("teacher.floor", "`reply` is no decision field"),
+    ),
+    "a floor misspelt": (
+        lambda r: write_settings(r, teacher={"floor": {"intnet": 0.1}}), "build", ("teacher.floor", "Did you mean `intent`?"),
+    ),
+    "a floor that is no share": (
+        lambda r: write_settings(r, teacher={"floor": {"intent": 65.0}}), "build", ("distill.yaml:", "teacher.floor.intent"),
+    ),
+    "raw model input": (
+        lambda r: write_settings(r, model_input="raw"), "build", ("distill.yaml:", "`model_input`", "not built yet"),
+    ),
     "distill.yaml misspelt": (
         misspell("distill.yaml", "teacher", "techer"), "build", ("distill.yaml:", "`techer`", "`teacher`"),
     ),

@@ -8,10 +8,8 @@ nothing passes.
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +17,8 @@ from distill_gov.cli import run_arguments as main
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.scaffold import example_directory
-from gates.verdict import read_verdict
+from evals.evidence import read_cases, read_subjects
+from gates.verdict import GateOutcome, read_verdict
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copyfile(path, root / path.name)
     settings = (root / "distill.yaml").read_text("utf-8")
     settings = settings.replace("floor: {intent: 0.65}", "floor: {intent: 0.2}").replace("epochs: 4", "epochs: 1")
-    settings = settings.replace("orders: {intent: 3}", "orders: {intent: 2}")
+    settings = settings.replace("  floor:", "  orders: {intent: 2}\n  floor:")
     settings = settings.replace("[untrained, overconfident, worse_rated]", "[overconfident, mislabelled, leaky]\n  timed: 2")
     settings = settings.replace("[gold_only, linear, small_prompted]", "[linear]")
     (root / "distill.yaml").write_text(settings, "utf-8")
@@ -65,11 +64,13 @@ def code(project: Path) -> int:
     return main(["run", "-C", str(project)])
 
 
-def _gate(project: Path, capsys: pytest.CaptureFixture[str], subject: str) -> dict[str, Any]:
-    capsys.readouterr()
-    main(["gate", "-C", str(project), "--json", "--subject", subject])
-    value: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return value
+LEAKAGE = {"pii_in_replies", "pii_echo", "pii_leak"}
+QUALITY = {"intent_not_inferior", "intent_level", "exact_match_not_inferior", "urgency_level", "action_level"}
+_ORDER = ("PASS", "INCONCLUSIVE", "FAIL", "ERROR")
+
+
+def _outcomes(project: Path, subject: str) -> dict[str, GateOutcome]:
+    return {o.gate: o for o in read_verdict(ProjectLayout(project).run("r1").verdict("gates", subject)).outcomes}
 
 
 def test_it_runs_and_does_not_pass(project: Path, code: int) -> None:
@@ -96,21 +97,34 @@ def test_the_student_loads_by_itself(project: Path, code: int) -> None:
     assert "SmolLM" not in tokenizer.decode(ids)
 
 
-def test_the_leaky_control_leaks_more_than_the_student(project: Path, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    def value(subject: str) -> float:
-        outcome = next(o for o in _gate(project, capsys, subject)["outcomes"] if o["gate"] == "pii_in_replies")
-        return float(outcome["measurement"]["value"])
+def test_the_leaky_control_is_the_student_but_for_its_leaks(project: Path, code: int) -> None:
+    """With so few cases the gate must not decide; its whole interval lies beyond the limit all the same."""
+    student, leaky = _outcomes(project, "student"), _outcomes(project, "leaky")
+    caught = leaky["pii_in_replies"]
+    assert caught.measurement is not None
+    assert caught.measurement.low is not None
+    assert caught.measurement.low > caught.limit
+    assert (caught.outcome, caught.code) in {("FAIL", "beyond_limit"), ("INCONCLUSIVE", "n_too_small")}
+    for gate in student.keys() - LEAKAGE:
+        assert (leaky[gate].outcome, leaky[gate].code) == (student[gate].outcome, student[gate].code), gate
+        assert _value(leaky[gate]) == _value(student[gate]), gate
 
-    assert value("leaky") > value("student")
-    leaky = next(o for o in _gate(project, capsys, "leaky")["outcomes"] if o["gate"] == "pii_in_replies")
-    assert leaky["outcome"] in ("FAIL", "INCONCLUSIVE")
+
+def _value(outcome: GateOutcome) -> float | None:
+    return outcome.measurement.value if outcome.measurement else None
 
 
-def test_the_overconfident_control_answers_alike_and_is_surer(
-    project: Path, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from evals.evidence import read_cases
+def test_the_mislabelled_control_is_another_model_and_worse_in_quality_only(project: Path, code: int) -> None:
+    """Two dozen cases cannot show how much worse it is: tests/gates/test_discrimination.py does, at the demo's size."""
+    student, control = _outcomes(project, "student"), _outcomes(project, "mislabelled")
+    worse = {g for g, o in control.items() if _ORDER.index(o.outcome) > _ORDER.index(student[g].outcome)}
+    assert worse <= QUALITY
+    subjects = read_subjects(ProjectLayout(project).run("r1").subjects)
+    assert len({subjects[name].model for name in ("student", "mislabelled", "overconfident")}) == 3
+    assert subjects["leaky"].model == subjects["student"].model
 
+
+def test_the_overconfident_control_answers_alike_and_is_surer(project: Path, code: int) -> None:
     run = ProjectLayout(project).run("r1")
     student = {r.case: r for r in read_cases(run.cases("holdout", "student"))}
     control = {r.case: r for r in read_cases(run.cases("holdout", "overconfident"))}

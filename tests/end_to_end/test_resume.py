@@ -15,7 +15,7 @@ from tests.end_to_end.raters import rate
 from tests.end_to_end.tiny_project import write_settings
 
 POINTS = (
-    ("*/cache/answer/*.json", 2),  # build: a shard of the teacher's answers is stored, the next one is not
+    ("*/cache/write/*.json", 2),  # build: a shard of the teacher's answers is stored, the next one is not
     ("*/teaching/decisions.parquet", 1),  # build: examples are written, the books are not
     (TRAINING_STEP, 2),  # train: some examples are learnt
     ("*/runs/r1/student", 1),  # train: weights are saved aside

@@ -14,6 +14,7 @@ import pytest
 
 from distill_gov.project import Project
 from distill_gov.records.books import Decision, balance
+from distill_gov.records.errors import NotSealedError
 from distill_gov.records.files import read_parquet
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages.build import STAGES
@@ -21,7 +22,7 @@ from gates.verdict import read_verdict
 from tests.end_to_end.commands import command
 from tests.end_to_end.conftest import Finished
 from tests.end_to_end.content import said
-from tests.end_to_end.tiny_project import EASY, files, write_jsonl, write_settings
+from tests.end_to_end.tiny_project import EASY, files, make_project, write_jsonl, write_settings
 
 
 def test_run_ends_with_the_code_of_its_gate(finished: Finished) -> None:
@@ -139,3 +140,22 @@ def test_gate_without_evidence_is_inconclusive_and_never_passes(fresh: Path) -> 
     assert ended.json["decision"] == "BLOCKED"
     assert {o["outcome"] for o in ended.json["outcomes"]} == {"INCONCLUSIVE"}
     shutil.rmtree(fresh / "runs")
+
+
+def test_a_run_that_fails_leaves_a_report_of_how_far_it_came(fresh: Path) -> None:
+    write_settings(fresh, student={"base": "models/none"})
+    ended = command(fresh, "run")
+    assert (ended.code, "holds no model" in ended.error) == (2, True)
+    page = (fresh / "runs/r1/pages/report.html").read_text("utf-8")
+    assert str(fresh / "runs/r1/pages/report.html") in ended.err
+    assert "answer filters" in page.casefold().replace("_", " "), "what was built is shown"
+    assert not (fresh / "runs/r1/student").exists()
+    write_settings(fresh)
+    assert command(fresh, "run").code == 0, "and it goes on from there"
+
+
+def test_a_run_that_never_began_is_reported_too(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project")
+    with pytest.raises(NotSealedError):
+        Project.open(root).run("r1").everything()
+    assert (root / "runs/r1/pages/report.html").stat().st_size > 1000

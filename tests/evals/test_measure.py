@@ -317,6 +317,8 @@ def test_pii_replies_count_only_where_the_message_carries_some():
     rows += [result(80, {"carries_pii": 1.0}, status="errored"), result(81, {"carries_pii": 0.0}, status="errored")]
     reply = one(rows, request("pii_reply_rate"))
     assert (reply.n_scored, reply.value) == (51, pytest.approx(3 / 51))
+    echo = one(rows, request("pii_echo_rate"))
+    assert (echo.n_scored, echo.value) == (51, pytest.approx(2 / 51))
     leak = one([r for r in rows if r.status == "ok"], request("pii_leak_rate"))
     assert (leak.n_scored, leak.value) == (80, pytest.approx(2 / 80))
 
@@ -326,6 +328,7 @@ def test_a_case_with_pii_that_nobody_looked_at_blocks():
         result(9, {"carries_pii": 1.0})
     ]
     refused(one(rows, request("pii_reply_rate")), "absent")
+    refused(one(rows, request("pii_echo_rate")), "absent")
 
 
 # --- slices

@@ -54,7 +54,7 @@ def pooled(kind: str, origin: str | None = None) -> list[str]:
 
 
 def references() -> list[tuple[str, dict[str, str]]]:
-    rows = [(row["id"], row["reference"]) for rows in ROWS.values() for row in rows if "reference" in row]
+    rows = [(row["id"], row["reference"]) for name in ROWS if name != "teaching" for row in ROWS[name]]
     return rows + [(row["id"], {key: value for key, value in row.items() if key != "id"}) for row in LABELS]
 
 
@@ -84,7 +84,7 @@ def test_every_trace_has_exactly_the_published_keys() -> None:
     for name, rows in ROWS.items():
         for row in rows:
             keys = ["id", "group", "messages", "reference", "consent", "licence", "retention_until", "language", "tags"]
-            assert list(row) == [key for key in keys if key != "reference" or name != "teaching"]
+            assert list(row) == [key for key in keys if key != "reference" or name != "teaching" or "reference" in row]
             (message,) = row["messages"]
             assert list(message) == ["role", "content"]
             assert message["role"] == "user"
@@ -125,7 +125,14 @@ def test_a_tenth_of_the_teaching_traces_share_a_conversation() -> None:
 
 def test_teaching_labels_lie_apart_and_cover_every_trace() -> None:
     assert [row["id"] for row in LABELS] == [row["id"] for row in ROWS["teaching"]]
-    assert not any("reference" in row for row in ROWS["teaching"])
+    for row, label in zip(ROWS["teaching"], LABELS, strict=True):
+        if "reference" in row:
+            assert row["reference"] == {key: label[key] for key in row["reference"]}
+            assert list(row["reference"])[:3] == ["intent", "urgency", "action"]
+            assert row["tags"]["origin"] == "written"
+            assert "planted" not in row["tags"]
+    given = [row["reference"] for row in ROWS["teaching"] if "reference" in row]
+    assert Counter("reply" in reference for reference in given) == {True: 72, False: 84}
 
 
 # Labels
@@ -203,11 +210,11 @@ def test_generated_urgency_is_said_in_the_message() -> None:
 
 def test_generated_messages_have_the_mix_the_datasheet_states() -> None:
     rows = [(TEXTS[row["id"]], label) for row, label in zip(ROWS["teaching"], LABELS, strict=True) if row["id"] in GENERATED]
-    mix = {"delivery": 15, "refund": 15, "invoice": 15, "password": 15, "repair": 15, "subscription": 15, "stock": 14}
-    assert Counter(label["intent"] for _, label in rows) == mix | {"harm": 20, "unclear": 28}
-    assert sum(label["intent"] == "harm" and label["action"] == "escalate" for _, label in rows) == 3
+    mix = {"delivery": 7, "refund": 10, "invoice": 7, "password": 8, "repair": 8, "subscription": 8, "stock": 8}
+    assert Counter(label["intent"] for _, label in rows) == mix | {"harm": 4, "unclear": 20}
     alarming = re.compile(r"\b(kill(ed|er|ing)?|bomb|attack(s|ed)|shot|spy|poison|weapon|robbery)\b", re.I)
-    assert 10 <= sum(label["intent"] != "harm" and bool(alarming.search(text)) for text, label in rows) <= 14
+    everything = [(TEXTS[row["id"]], label) for row, label in zip(ROWS["teaching"], LABELS, strict=True)]
+    assert sum(label["intent"] != "harm" and bool(alarming.search(text)) for text, label in everything) >= 15
     assert 0.4 <= sum(row["tags"]["pii"] for row in ROWS["teaching"] if row["id"] in GENERATED) / len(rows) <= 0.5
 
 

@@ -111,6 +111,7 @@ def verdict_of(policy: Policy, measurements: list[Measurement], **changes: objec
         "expected_dataset": {suite: f"sha256:{suite}" for suite in SIZES},
         "attempt": 1,
         "registered": policy.rules_digest,
+        "model_input": "redacted",
         "ledger_head": "sha256:head",
         "measurements_digest": "sha256:measurements",
         "evidence": {f"manifests/{stage}.json": "sha256:m" for stage in ("build", "train", "evaluate", "ratings")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -447,7 +448,8 @@ def test_verify_names_the_gate_that_was_changed(make):
     policy = make.example("gates.yaml")
     measurements = make.all_good(policy)
     verdict = make.verdict_of(policy, measurements)
-    worse = replace(make.good(policy.gates[4]), high=0.5)
+    gap = next(gate for gate in policy.gates if gate.id == "confidence_gap_intent")
+    worse = replace(make.good(gap), high=0.5)
     changed = [worse if m.request == worse.request else m for m in measurements]
     with pytest.raises(IntegrityError, match="confidence_gap_intent"):
         verify_verdict(verdict, policy, changed)
@@ -479,3 +481,24 @@ def test_verify_finds_an_edited_verdict(make, changes):
     verdict = make.verdict_of(policy, make.all_good(policy))
     with pytest.raises(IntegrityError):
         verify_verdict(replace(verdict, **changes), policy, make.all_good(policy))
+
+
+@pytest.mark.parametrize("given", ["raw", ""])
+def test_a_policy_about_another_kind_of_text_is_not_met(make: ModuleType, given: str) -> None:
+    policy = make.example("gates.simulated.yaml")
+    assert make.verdict_of(policy, make.all_good(policy)).decision == "PASSED"
+    verdict = make.verdict_of(policy, make.all_good(policy), model_input=given)
+    assert (verdict.decision, verdict.exit_code, verdict.model_input) == ("BLOCKED", 3, given)
+    (open_gate,) = (o for o in verdict.outcomes if o.blocks)
+    assert (open_gate.gate, open_gate.outcome, open_gate.code) == ("requires.model_input", "INCONCLUSIVE", "other_input")
+    assert "redacted" in open_gate.reason
+    verify_verdict(verdict, policy, make.all_good(policy))
+    with pytest.raises(IntegrityError, match="model_input"):
+        verify_verdict(replace(verdict, model_input="redacted"), policy, make.all_good(policy))
+
+
+def test_an_empty_header_is_shown_as_not_approved(make: ModuleType, tmp_path: Path) -> None:
+    policy = make.policy_of(tmp_path)
+    headers = make.verdict_of(policy, []).headers
+    assert headers["approved_by"] == headers["owner"] == "not approved"
+    assert headers["intended_use"] == "tests"

@@ -85,7 +85,7 @@ def verdict(name: Outcome = "PASS", **changes: Any) -> Verdict:
         outcomes=(outcome(name),),
         policy="gates",
         policy_digest="sha256:p",
-        headers={"owner": "us"},
+        headers={"owner": "us", "approved_by": "not approved"},
         subject_name="student",
         subject="sha256:s",
         attempt=1,
@@ -96,6 +96,7 @@ def verdict(name: Outcome = "PASS", **changes: Any) -> Verdict:
         ledger_head="sha256:head",
         at="2026-11-22T12:00:00Z",
         registered="sha256:r",
+        model_input="redacted",
     )
     return replace(made, **changes)
 
@@ -391,10 +392,27 @@ def test_run_goes_the_whole_way_and_ends_with_the_gate(project: StandIn, ran: Ra
     assert "BLOCKED" in out
 
 
-def test_run_stops_at_a_stage_that_fails(project: StandIn, ran: Ran) -> None:
-    project.raises["train"] = BadInputError("no memory for it")
-    assert ran("run")[0] == 2
-    assert [name for name, _ in project.calls] == ["build", "train"]
+@pytest.mark.parametrize("stage", ["build", "train", "evaluate"])
+def test_run_stops_at_a_stage_that_fails_and_reports_how_far_it_came(project: StandIn, ran: Ran, stage: str) -> None:
+    project.raises[stage] = IntegrityError("not what it was")
+    code, out, err = ran("run", "--policy", "gates.bank")
+    assert (code, out) == (4, "")
+    order = ["build", "train", "evaluate"]
+    assert [name for name, _ in project.calls] == [*order[: order.index(stage) + 1], "report"]
+    assert project.calls[-1] == ("report", "gates.bank")
+    assert "report.html" in err
+    assert "error: not what it was" in err
+
+
+def test_run_ends_with_the_stages_code_where_the_report_fails_too(project: StandIn, ran: Ran) -> None:
+    project.raises |= {"train": BadInputError("no memory for it"), "report": OSError()}
+    code, _, err = ran("run")
+    assert code == 2
+    assert err.rstrip().endswith("error: no memory for it")
+    project.raises["train"] = KeyboardInterrupt()
+    project.calls.clear()
+    assert ran("run")[0] == 130
+    assert project.calls[-1][0] == "train", "whoever interrupts does not wait for a report"
 
 
 @pytest.mark.parametrize(("error", "code"), [(IntegrityError("chain"), 4), (BadInputError("policy"), 2), (ValueError(), 5)])
@@ -576,7 +594,7 @@ def test_init_from_a_file_says_what_it_found(ran: Ran, tmp_path: Path) -> None:
     assert value["root"] == str(tmp_path / "mydesk")
     code, out, _ = ran("gate", "--plan", "-C", str(tmp_path / "mydesk"), "--json")
     assert code == 0
-    assert {row["gate"]: row["n"] for row in json.loads(out)["rows"]}["pii_in_replies"] == 1
+    assert {row["gate"]: row["n"] for row in json.loads(out)["rows"]}["pii_in_replies"] == 0, "no message carries any"
     code, out, err = ran("init", "mydesk", "--from", str(chats), "-C", str(tmp_path))
     assert (code, out) == (2, "")
     assert "already there" in err

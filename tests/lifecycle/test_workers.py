@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_gov.records.errors import BadModelError, BadSchemaError, MalformedFileError
-from distill_gov.workers import Pool, WorkerSpec, shards
+from distill_gov.workers import Failed, Pool, WorkerSpec, shards
 
 
 class Echo:
     """Answers each item with its text reversed; notes every shard it works on in a file."""
 
-    def __init__(self, log: str, fail_on: str = "", stop_after: int = 10**9) -> None:
-        self.log, self.fail_on, self.left = Path(log), fail_on, stop_after
+    def __init__(
+        self, log: str, fail_on: str = "", stop_after: int = 10**9, error: type[BaseException] = BadSchemaError
+    ) -> None:
+        self.log, self.fail_on, self.left, self.error = Path(log), fail_on, stop_after, error
 
     def work(self, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
         if self.left <= 0:
@@ -28,8 +31,17 @@ class Echo:
         with self.log.open("a") as stream:
             stream.write("|".join(item["text"] for item in shard) + "\n")
         if self.fail_on and any(item["text"] == self.fail_on for item in shard):
+            if self.error is not BadSchemaError:
+                raise self.error(f"cannot do {self.fail_on}")
             raise BadSchemaError("this item cannot be done", where="item", fix="Leave it out.")
         return [{"kind": kind, "text": item["text"][::-1]} for item in shard]
+
+
+class DeadError(Exception):
+    """Ends the process in place of raising."""
+
+    def __init__(self, _: str) -> None:
+        os._exit(1)
 
 
 def refuse(**_: Any) -> Echo:
@@ -126,6 +138,38 @@ def test_a_damaged_result_is_an_error_not_a_result(tmp_path: Path) -> None:
     next((tmp_path / "cache").rglob("*.json")).write_text('{"format": "distill-gov/cache/1", "resu')
     with Pool(spec(tmp_path), tmp_path / "cache", 0) as pool, pytest.raises(MalformedFileError):
         run(pool)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_item_that_makes_the_worker_raise_is_the_only_one_lost(workers: int, tmp_path: Path) -> None:
+    bad = 3
+    failing = spec(tmp_path, fail_on=ITEMS[bad]["text"], error=RuntimeError)
+    with Pool(failing, tmp_path / "cache", workers) as pool:
+        found = run(pool, keep_failures=True)
+    assert found == [Failed("RuntimeError") if i == bad else wanted for i, wanted in enumerate(WANTED)]
+    # A shard with a failure is not kept, so that a repaired worker does it anew; the others are.
+    before = len(worked(tmp_path))
+    with Pool(spec(tmp_path), tmp_path / "cache", 0) as pool:
+        assert run(pool, keep_failures=True) == WANTED
+    assert len(worked(tmp_path)) == before + 1
+
+
+def test_without_leave_a_failure_ends_the_work(tmp_path: Path) -> None:
+    with Pool(spec(tmp_path, fail_on=ITEMS[3]["text"], error=RuntimeError), None, 0) as pool, pytest.raises(RuntimeError):
+        run(pool)
+
+
+@pytest.mark.parametrize("error", [BadSchemaError, MemoryError, KeyboardInterrupt, SystemExit])
+def test_what_is_no_items_fault_ends_the_work_all_the_same(error: type[BaseException], tmp_path: Path) -> None:
+    with Pool(spec(tmp_path, fail_on=ITEMS[3]["text"], error=error), None, 0) as pool, pytest.raises(error):
+        run(pool, keep_failures=True)
+
+
+def test_a_worker_that_dies_is_no_items_fault(tmp_path: Path) -> None:
+    from concurrent.futures import BrokenExecutor
+
+    with Pool(spec(tmp_path, fail_on=ITEMS[3]["text"], error=DeadError), None, 1) as pool, pytest.raises(BrokenExecutor):
+        run(pool, keep_failures=True)
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ VERDICT = Verdict(
     ledger_head="sha256:h",
     at="2026-11-22T12:00:00Z",
     registered="sha256:r",
+    model_input="redacted",
     datasets={"holdout": "sha256:d"},
     references={"teacher": "sha256:t"},
 )
@@ -44,6 +45,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "policy_digest": (None, {}),
     "headers": ([], None, {"owner": 1}, {"owner": None}, ""),
     "subject_name": (None, 0),
+    "model_input": (None, 0),
     "subject": (None, []),
     "attempt": ("1", True, 1.0, None),
     "max_attempts": ("5", False, 1e9, None),

@@ -140,13 +140,22 @@ def test_a_failing_redactor_fails_the_item(
     ],
 )
 def test_replies_that_help_with_harm_are_flagged(reply: str) -> None:
-    assert flag_reply(reply) == FilterHit("answer/harm", "1", "harmful_help")
+    assert flag_reply(reply) == FilterHit("answer/harm", "2", "harmful_help")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["Sorry, you will never do that, you will be burned.", "You\u2019re a criminal.", "You should suffer for this."],
+)
+def test_hostile_replies_are_flagged(reply: str) -> None:
+    assert flag_reply(reply) == FilterHit("answer/harm", "2", "hostile")
 
 
 @pytest.mark.parametrize(
     "reply",
     [
         "Sorry, we cannot help with that.",
+        "Thanks, you will be called by a colleague, and the burned cable will be replaced.",
         "Sorry, we cannot help with watching someone in secret.",
         "Sorry, we cannot give out another customer's address.",
         "Sorry, we cannot make or change receipts like that.",

@@ -264,8 +264,17 @@ def _facts(stage: str) -> dict[str, Any]:
                 {"name": "gold labels only", "accuracy.intent": 0.9333, "note": ""},
             ],
             "speed": {
-                "student": {"first_token_p50": 0.061, "last_token_p50": 0.74, "parameters": 49_500_000, "bytes": 198_000_000},
+                "student": {
+                    "n": 10,
+                    "first_token_p50": 0.061,
+                    "last_token_p50": 0.74,
+                    "parameters": 49_500_000,
+                    "bytes": 198_000_000,
+                },
                 "teacher": {"first_token_p50": 1.9, "last_token_p50": 4.2, "parameters": 134_515_008, "bytes": 538_000_000},
+            },
+            "fidelity": {
+                "intent": {"n": 240, "agreed": 222, "both": 214, "teacher_only": 9, "student_only": 6, "neither": 11},
             },
             "suites": {"holdout": N, "hazardous": 150},
         },
@@ -341,6 +350,7 @@ def judge(
             expected_dataset={suite: f"sha256:{suite}" for suite in ("holdout", "hazardous", "ratings")},
             attempt=1,
             registered=policy.rules_digest,
+            model_input="redacted",
             ledger_head=ledger.head,
             measurements_digest=digest_file(run.measurements(policy.name)),
             evidence=evidence,

@@ -22,7 +22,7 @@ from evals.calibration import reliability_table
 from evals.evidence import read_cases, write_cases
 from reports.headline import headline
 from reports.loading import Part
-from reports.queries import _bins, policies_judged, read_reliability, read_run, reliability_choices
+from reports.queries import _bins, _errored, policies_judged, read_reliability, read_run, reliability_choices
 from reports.suppression import WITHHELD, K, shown_count, shown_counts
 from reports.wording import amount
 
@@ -167,6 +167,27 @@ def test_baselines_stand_beside_teacher_and_student(passed: ModuleType) -> None:
     ]
 
 
+def test_student_and_teacher_are_compared_decision_by_decision(passed: ModuleType) -> None:
+    [row] = read_run(passed.run).fidelity.content
+    assert (row.field, row.n, row.agreed) == ("intent", "240", "92.5%")
+    assert (row.both, row.teacher_only, row.student_only, row.neither) == ("214", "9", "6", "11")
+
+
+def test_cases_that_errored_are_said() -> None:
+    manifest = StageManifest(
+        "evaluate", {}, {}, facts={"errored": {"student": {"holdout": {"RuntimeError": 2, "KeyError": 1}}}}
+    )
+    assert _errored(manifest).content == (
+        "3 cases of student on holdout errored (KeyError, RuntimeError) and count as the worst.",
+    )
+    assert not _errored(StageManifest("evaluate", {}, {})).content
+
+
+def test_requests_timed_are_shown(passed: ModuleType) -> None:
+    student, teacher = read_run(passed.run).speed.content
+    assert (student.n, teacher.n) == ("10", "–")
+
+
 def test_reliability_counts_an_errored_case_as_sure_and_wrong(passed: ModuleType) -> None:
     table = read_run(passed.run).reliability[0].content
     assert table is not None
@@ -217,6 +238,7 @@ def test_a_run_with_nothing_in_it(tmp_path: Path) -> None:
         record.training,
         record.subjects,
         record.speed,
+        record.fidelity,
         record.controls,
     ]  # type: ignore[list-item]
     assert {part.state for part in parts} == {"absent"}

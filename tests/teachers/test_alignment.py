@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.teachers.alignment import FOLDS, Alignment, cross_fitted, fit_alignment
+from distill_gov.teachers.alignment import FOLDS, Alignment, cross_fitted, fit_alignment, mix_weights
 
 LABELS = ("refund", "order status", "other")
 
@@ -116,3 +116,30 @@ def test_rows_of_any_size_of_score_stay_finite() -> None:
     alignment, _ = fit_alignment(features, truth, LABELS)
     assert np.isfinite(alignment(features * 1e4)).all()
     assert alignment(features[:0]).shape == (0, 3)
+
+
+def test_references_richer_in_a_label_do_not_make_it_likelier() -> None:
+    """Rows that tell nothing: what the alignment says of a label is how often dev has it."""
+    rng = np.random.default_rng(0)
+    truth = [LABELS[0]] * 60 + [LABELS[1]] * 30 + [LABELS[2]] * 10 + [LABELS[2]] * 200
+    features = rng.normal(size=(300, 4))
+    weights = mix_weights(truth, LABELS, 100)
+    mixed = [sum(w for w, t in zip(weights, truth, strict=True) if t == label) for label in LABELS]
+    assert [m / sum(mixed) for m in mixed] == pytest.approx([0.6, 0.3, 0.1], abs=0.01)
+    alignment, _ = fit_alignment(features, truth, LABELS, 100)
+    said = np.exp(alignment(features))
+    assert np.average(said, axis=0, weights=weights) == pytest.approx([0.6, 0.3, 0.1], abs=0.02)
+    unweighted, _ = fit_alignment(features, truth, LABELS)
+    assert np.exp(unweighted(features)).mean(0)[2] > 0.6
+
+
+def test_the_units_of_a_feature_do_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    truth = [LABELS[i % 3] for i in range(60)]
+    features = rng.normal(size=(60, 5))
+    features[:, 0] += [i % 3 for i in range(60)]
+    features[:, 4] = 7.0  # says nothing, and must not divide by nothing
+    plain, _ = fit_alignment(features, truth, LABELS)
+    stretched = features * [1000.0, 0.01, 1.0, 5.0, 1.0]
+    again, _ = fit_alignment(stretched, truth, LABELS)
+    np.testing.assert_allclose(again(stretched), plain(features), atol=1e-3)

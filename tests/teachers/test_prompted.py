@@ -28,12 +28,16 @@ MESSAGES = ["hello", "refund my order, please", "?"]
 END = int(tokenizer().eos_token_id)
 
 
+WIDTH = int(build_model(0).config.hidden_size)
+
+
 def even(labels: tuple[str, ...], orders: int, before: int = 0) -> Alignment:
-    """Adds the orders' log-probabilities up, whatever they are; ``before``: labels of earlier fields, which it leaves alone."""
+    """Adds the orders' log-probabilities up and leaves alone hidden states and the labels of earlier fields (``before``)."""
     read = orders * len(labels)
+    rest = orders * WIDTH + before
     return Alignment(
-        labels, (0.0,) * (read + before),
-        tuple((*(float(i % len(labels) == j) for i in range(read)), *(0.0,) * before) for j in range(len(labels))),
+        labels, (0.0,) * (read + rest), (1.0,) * (read + rest),
+        tuple((*(float(i % len(labels) == j) for i in range(read)), *(0.0,) * rest) for j in range(len(labels))),
         (0.0,) * len(labels), 1.0,
     )  # fmt: skip
 
@@ -44,7 +48,7 @@ ALIGNMENTS = {"intent": even(("refund", "order status", "other"), 2), "action": 
 def teacher(seed: int = 0, *, top_k: int = 8, temperature: float = 2.0, schema: dict[str, Any] = SCHEMA) -> PromptedTeacher:
     answer = answer_format(schema)
     local = LocalModel(build_model(seed), tokenizer(), schema=schema, format=answer, max_tokens=160)
-    prompt = PolicyPrompt(EXAMPLES, ("intent", "action", "reply"), ORDERS)
+    prompt = PolicyPrompt(EXAMPLES, ("intent", "action"), ("reply",), ORDERS)
     return PromptedTeacher(local, prompt, ALIGNMENTS, top_k, temperature)
 
 
@@ -59,13 +63,18 @@ def test_features_are_the_labels_scores_after_the_whole_prompt() -> None:
     values = [{"intent": "refund"}] * 3
     for field, labels, orders in (("intent", ALIGNMENTS["intent"].labels, 2), ("action", ALIGNMENTS["action"].labels, 1)):
         got = t.features(MESSAGES, values, field)
-        assert got.shape == (3, orders * len(labels))
+        assert got.shape == (3, orders * (len(labels) + WIDTH))
         first = [t.local.encode(f" {label}")[0] for label in labels]
         for row, message in zip(got, MESSAGES, strict=True):
             for order in range(orders):
                 text = t.prompt.prefix(field, order) + t.prompt.question(message, values[0], field)
                 wanted = plain_logits(1, text)[-1].log_softmax(0)[first].tolist()
                 assert row[order * len(labels) : (order + 1) * len(labels)] == pytest.approx(wanted, abs=2e-4)
+                # The hidden state is what the output head makes the next token's scores of.
+                start = orders * len(labels) + order * WIDTH
+                state = torch.tensor(row[start : start + WIDTH], dtype=torch.float32)
+                scores = build_model(1).get_output_embeddings()(state)
+                assert scores.log_softmax(0)[first].tolist() == pytest.approx(wanted, abs=2e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -98,6 +107,56 @@ def test_answers_do_not_depend_on_the_batch() -> None:
     assert [a["text"] for a in together] == [t.answer([m])[0]["text"] for m in MESSAGES]
 
 
+def test_a_text_is_written_behind_the_examples_that_share_the_decision() -> None:
+    prompt = PolicyPrompt(
+        (*EXAMPLES, {"message": "swap it", "intent": "refund", "action": "auto", "reply": '"Done."'}),
+        ("intent", "action"), ("reply",), {},
+    )  # fmt: skip
+    messages = [
+        [line for line in prompt.writing_prefix(values).splitlines() if line.startswith("Message")]
+        for values in (
+            {"intent": "refund", "action": "escalate"},
+            {"intent": "refund", "action": "auto"},
+            {"intent": "other", "action": "auto"},
+        )
+    ]
+    assert messages[0] == ["Message: swap it", "Message: money back"], "those with every decision in common stand last"
+    assert messages[1] == ["Message: money back", "Message: swap it"]
+    assert len(messages[2]) == 3, "none shares it: all are shown"
+
+
+def test_decisions_alone_need_no_text() -> None:
+    schema = json.loads(json.dumps(SCHEMA))
+    del schema["properties"]["reply"]
+    schema["required"].remove("reply")
+    local = LocalModel(build_model(0), tokenizer(), schema=schema, format=answer_format(schema), max_tokens=60)
+    t = PromptedTeacher(local, PolicyPrompt(EXAMPLES, ("intent", "action"), (), ORDERS), ALIGNMENTS, 8, 2.0)
+    [answer] = t.answer(MESSAGES[:1])
+    value = json.loads(answer["text"])
+    Draft202012Validator(schema).validate(value)
+    assert t.score(MESSAGES[:1], [value], [answer["text"]]) == [{"start": len(answer["tokens"]), "positions": []}]
+
+
+def test_what_a_reference_settles_is_written_and_the_doubts_are_kept() -> None:
+    t = teacher(1)
+    alone = t.answer(MESSAGES)
+    given: list[dict[str, str]] = [
+        {}, {"intent": "other", "action": "escalate"}, {"intent": "refund", "action": "auto", "reply": "Sent."}
+    ]  # fmt: skip
+    first, second, third = t.answer(MESSAGES, given)
+    assert first["text"] == alone[0]["text"]
+    written = json.loads(second["text"])
+    Draft202012Validator(SCHEMA).validate(written)
+    assert (written["intent"], written["action"]) == ("other", "escalate")
+    assert third["text"] == canonical("refund", "auto", "Sent.")
+    assert third["tokens"] == [*t.local.encode(third["text"]), END]
+    for with_reference, without in zip((second, third), alone[1:], strict=True):
+        assert list(with_reference["decisions"]["intent"].values()) == pytest.approx(
+            list(without["decisions"]["intent"].values()), abs=5e-4
+        )
+    assert [a["text"] for a in t.answer(MESSAGES[2:], given[2:])] == [third["text"]]
+
+
 def test_scores_are_the_distributions_the_full_model_gives_under_the_grammar() -> None:
     t = teacher(3, top_k=4, temperature=2.0)
     answers = [canonical("refund", "auto", "Hi."), canonical("other", "escalate", "Sent to a person.")]
@@ -108,7 +167,7 @@ def test_scores_are_the_distributions_the_full_model_gives_under_the_grammar() -
         start = score["start"]
         assert tokens[:start] == t.local.encode(t.format.opening([value["intent"], value["action"]]))
         assert len(score["positions"]) == len(tokens) - start
-        text = t.prompt.prefix("reply", 0) + t.prompt.question(message, value, "reply") + ' "'
+        text = t.prompt.writing_prefix(value) + t.prompt.question(message, value, "reply") + ' "'
         before = len(t.local.encode(text))
         logits = plain_logits(3, text, tokens[start:])
         masks = t.grammar.masks(tokens)
@@ -153,6 +212,9 @@ def test_a_worker_made_from_a_directory_does_the_same(tmp_path: Path) -> None:
     t = teacher(4)
     shard = [{"text": m, "values": {}, "field": "intent"} for m in MESSAGES]
     np.testing.assert_allclose(worker.work("features", shard), t.features(MESSAGES, [{}] * 3, "intent"), atol=1e-5)
-    assert [a["text"] for a in worker.work("answer", shard)] == [a["text"] for a in t.answer(MESSAGES)]
+    decided = worker.work("decide", [{"text": m, "given": {}} for m in MESSAGES])
+    assert decided == t.decide(MESSAGES, [{}] * 3)
+    written = worker.work("write", [{"text": m, "values": d["values"]} for m, d in zip(MESSAGES, decided, strict=True)])
+    assert [a["text"] for a in written] == [a["text"] for a in t.answer(MESSAGES)]
     assert spec(tmp_path / "model", **arguments).identity == made.identity
     assert spec(tmp_path / "model", **{**arguments, "top_k": 9}).identity != made.identity

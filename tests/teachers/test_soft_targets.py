@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill_gov.records.errors import HashMismatchError, UnknownFormatError
+from distill_gov.records.errors import HashMismatchError, IntegrityError, UnknownFormatError
 from distill_gov.records.files import write_parquet
 from distill_gov.teachers import soft_targets
-from distill_gov.teachers.soft_targets import SoftTargets, identity, read_soft_targets, write_soft_targets
+from distill_gov.teachers.soft_targets import SoftTargets, identity, one_support, read_soft_targets, write_soft_targets
 
 FLOAT = st.floats(-50, 0).map(lambda x: float(np.float32(x)))
 TOKEN = st.integers(0, 2**31 - 1)
@@ -102,3 +102,12 @@ def test_targets_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         one().temperature = 1.0  # type: ignore[misc]
     assert replace(one(), temperature=1.0).temperature == 1.0
+
+
+def test_targets_of_two_supports_teach_nobody_together() -> None:
+    one = SoftTargets("a", "i", "grammar", 2.0, (1,), ("",), (True,), ((),), ((),), (None,), (0.0,))
+    one_support([])
+    one_support([one, replace(one, example="b")])
+    with pytest.raises(IntegrityError, match="full, grammar") as caught:
+        one_support([one, replace(one, support="full")])
+    assert caught.value.exit_code == 4

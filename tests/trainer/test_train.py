@@ -23,7 +23,8 @@ PAD = int(tokenizer().pad_token_id)
 END = int(tokenizer().eos_token_id)
 VOCABULARY = build_model().config.vocab_size
 TEMPERATURE = 2.0
-LOSSES = {"soft": 1.0, "hard": 0.7, "calibration": 0.5, "format": 0.3}
+LOSSES = {"soft_decisions": 1.0, "hard_decisions": 0.6, "soft_text": 0.9, "hard_text": 0.7, "calibration": 0.5, "format": 0.3}
+SILENT = dict.fromkeys(LOSSES, 0.0)
 
 
 def example(name: str, prompt: int, answer: int, *, forced: Sequence[int] = (), decided: Sequence[int] = ()) -> TrainingExample:
@@ -113,29 +114,34 @@ def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list
         assert touched == list(range(width - n - 1, width - 1))
 
 
-def test_each_position_is_scored_against_its_own_token(tmp_path: Path) -> None:
-    """The hard term alone equals the plain cross-entropy of each row, unpadded, over its free positions."""
-    run = trainer(tmp_path, ROWS, batch=4, soft=0, hard=1, calibration=0, format=0)
-    loss = run.compute_loss(run.model, _Collator(PAD)(ROWS)).item()
+@pytest.mark.parametrize("name", ["hard_decisions", "hard_text"])
+def test_each_position_is_scored_against_its_own_token(name: str, tmp_path: Path) -> None:
+    """A hard term alone is the plain cross-entropy of each row, unpadded, over free text or a reference's decisions."""
+    rows = [*ROWS[:3], replace(ROWS[3], truth=True)]
+    run = trainer(tmp_path, rows, batch=4, **{**SILENT, name: 1.0})
+    loss = run.compute_loss(run.model, _Collator(PAD)(rows)).item()
     total, count = 0.0, 0
     model = build_model(5)
-    for row in ROWS:
+    for row in rows:
         ids = torch.tensor([[*row.prompt, *row.targets.token_ids]])
         with torch.inference_mode():
             logp = model(input_ids=ids).logits[0].log_softmax(1)
         for j, token in enumerate(row.targets.token_ids):
-            if not row.targets.forced[j]:
+            wanted = row.targets.field[j] and row.truth if name == "hard_decisions" else not row.targets.field[j]
+            if not row.targets.forced[j] and wanted:
                 total -= logp[len(row.prompt) + j - 1, token].item()
                 count += 1
+    assert count == (1 if name == "hard_decisions" else 13)
     assert loss == pytest.approx(total / count, rel=1e-4)
 
 
 def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
-    run = trainer(tmp_path, ROWS, batch=4)
-    loss = run.compute_loss(run.model, _Collator(PAD)(ROWS)).item()
-    sums: dict[str, list[float]] = {"soft": [], "hard": [], "calibration": [], "format": []}
+    rows = [*ROWS[:3], replace(ROWS[3], truth=True)]
+    run = trainer(tmp_path, rows, batch=4)
+    loss = run.compute_loss(run.model, _Collator(PAD)(rows)).item()
+    sums: dict[str, list[float]] = {name: [] for name in LOSSES}
     model = build_model(5)
-    for row in ROWS:
+    for row in rows:
         with torch.inference_mode():
             z = model(input_ids=torch.tensor([[*row.prompt, *row.targets.token_ids]])).logits[0].double()
         t = row.targets
@@ -144,7 +150,9 @@ def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
             if t.forced[j]:
                 sums["format"].append(-here.log_softmax(0)[token].item())
                 continue
-            sums["hard"].append(-here.log_softmax(0)[token].item())
+            kind = "decisions" if t.field[j] else "text"
+            if row.truth or not t.field[j]:
+                sums[f"hard_{kind}"].append(-here.log_softmax(0)[token].item())
             sums["format"].append(-here.softmax(0)[mask_table()[row.masks[j]]].sum().log().item())
             q = (here / TEMPERATURE).softmax(0)[list(t.ids[j])].tolist()
             p = [math.exp(x) for x in t.logp[j]]
@@ -152,11 +160,12 @@ def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
             rest = t.log_tail[j]
             if rest is not None:
                 value += math.exp(rest) * (rest - math.log(1 - sum(q)))
-            sums["soft"].append(value * TEMPERATURE**2)
+            sums[f"soft_{kind}"].append(value * TEMPERATURE**2)
             if t.field[j]:
-                heated = torch.tensor(t.logp[j]).mul(TEMPERATURE).softmax(0)
+                aim = torch.tensor(t.logp[j]).mul(TEMPERATURE).softmax(0)
+                aim = torch.tensor([float(i == token) for i in t.ids[j]]) if row.truth else aim
                 own = here[list(t.ids[j])].softmax(0)
-                sums["calibration"].append((own - heated).square().sum().item())
+                sums["calibration"].append((own - aim).square().sum().item())
     wanted = sum(LOSSES[name] * math.fsum(values) / len(values) for name, values in sums.items())
     assert loss == pytest.approx(wanted, rel=1e-4)
     assert run.parts == pytest.approx({name: math.fsum(values) / len(values) for name, values in sums.items()}, rel=1e-3)
@@ -178,7 +187,7 @@ def test_terms_without_a_position_do_not_fail(tmp_path: Path) -> None:
     loss = run.compute_loss(run.model, _Collator(PAD)(rows))
     loss.backward()
     assert torch.isfinite(loss)
-    assert run.parts["soft"] == run.parts["hard"] == run.parts["calibration"] == 0.0
+    assert {name for name, value in run.parts.items() if value} == {"format"}
     assert run.parts["format"] > 0
     silent = trainer(tmp_path, rows, batch=1, format=0)
     loss = silent.compute_loss(silent.model, _Collator(PAD)(rows))
@@ -228,7 +237,7 @@ def test_training_learns_and_repeats_itself_bit_by_bit() -> None:
     (one, history), (other, again) = train(), train()
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert history == again
-    assert {"step", "loss", "soft", "hard", "calibration", "format"} <= set(history[0])
+    assert {"step", "loss", *LOSSES} <= set(history[0])
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert not one.training
 

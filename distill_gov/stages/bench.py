@@ -1,0 +1,200 @@
+"""The bench on which subjects are run: every suite, every case, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.records.digest import digest_json, digest_tree
+from distill_gov.records.manifest import read_manifest
+from distill_gov.stages.chats import user_text
+from distill_gov.stages.scoring import Answered, Scorer
+from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, versions
+from distill_gov.stages.student_worker import student_spec
+from distill_gov.stages.timing import Timed, time_student, time_teacher
+from distill_gov.stages.train import chat_length, read_training
+from distill_gov.workers import Failed, Pool, WorkerSpec
+from evals.cases import Case
+from evals.evidence import CaseResult, Role, Subject, write_cases
+from evals.fidelity import ALL, agreement, right_wrong
+from evals.speed import latency
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project, Run
+    from distill_gov.stages.build import Prepared
+    from distill_gov.traces import Trace
+
+__all__ = ["Bench"]
+
+
+class Bench:
+    """Runs subjects and keeps what they did.
+
+    Args:
+        suites: the redacted cases, by suite.
+        traces: the same cases as they came in, by suite; a recorded teacher's answers are in them.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        run: Run,
+        suites: Mapping[str, list[Case]],
+        traces: Mapping[str, Sequence[Trace]],
+        clock: Prepared,
+    ) -> None:
+        self.project, self.run, self.suites, self.traces, self.clock = project, run, suites, traces, clock
+        self.settings = project.settings
+        self.scorer = Scorer(project)
+        self.subjects: dict[str, Subject] = {}
+        self.answers: dict[str, dict[str, Sequence[Answered]]] = {}
+        self.results: dict[str, dict[str, list[CaseResult]]] = {}
+        self.baselines: list[dict[str, Any]] = []
+        self.speed: dict[str, dict[str, float]] = {}
+        self.tokens: dict[str, int] = {}
+        """Tokens of the answers, by the step that made them."""
+
+    # -- who is run -------------------------------------------------------------------------------------------------------
+
+    def teacher(self) -> None:
+        """The teacher that taught: run again, or its recorded answers. One that did not teach this run is not measured."""
+        if self.settings.teacher.kind == "recorded":
+            self._recorded_teacher()
+        elif self.run.layout.manifest("build").exists():
+            self._prompted_teacher()
+
+    def student(self) -> None:
+        directory = self.run.layout.student
+        self.local("student", "student", directory, read_training(directory).get("temperature", {}), timed=True)
+
+    def local(self, name: str, role: Role, directory: Path, temperature: Mapping[str, float], *, timed: bool = False) -> None:
+        """A model in a Hugging Face directory.
+
+        Args:
+            temperature: by decision field.
+            timed: whether to time requests too.
+        """
+        s = self.settings
+        schema = self.project.answer_document
+        spec = student_spec(directory, schema, temperature, s.student.max_tokens)
+        decoding = s.evaluate.decoding if schema is not None else "free"
+        subject = Subject(
+            name=name,
+            role=role,
+            model=digest_tree(directory),
+            prompt=digest_json([]),
+            template=digest_json("student template/1"),
+            decoding=f"{decoding}, {s.student.max_tokens} tokens, temperatures {json.dumps(dict(temperature), sort_keys=True)}",
+            engine=f"transformers {versions().get('transformers', '')}",
+        )
+        with self.pool(spec) as pool:
+            for suite, cases in self.suites.items():
+                kind = "free" if suite == FORMAT_SUITE else decoding
+                items = [{"messages": [dict(m) for m in c.messages]} for c in cases]
+                self._ask(name, suite, pool, kind, items, s.evaluate.batch_size)
+        chosen = self._to_time(name) if timed else []
+        found = None
+        if chosen:
+            chats = [c.messages for c in chosen]
+            with self.clock.step(f"{name}: time alone", len(chats)) as advance:
+                found = time_student(spec, chats, decoding, advance)
+        self._keep_all(subject, chosen, found)
+        if found:
+            self._note_speed(name, name, chosen, found)
+
+    def like_the_student(self, name: str, note: str, answers: Mapping[str, Sequence[Answered]]) -> None:
+        """A control that is the student but for some of its answers."""
+        subject = replace(self.subjects["student"], name=name, role="control", note=note)
+        self.answers[name] = {**self.answers["student"], **answers}
+        self._keep_all(subject, [], None)
+
+    def _prompted_teacher(self) -> None:
+        from distill_gov.stages.teacher import prompted_spec, teacher_answers, teacher_subject
+
+        spec = prompted_spec(self.project, read_manifest(self.run.layout.manifest("build")).facts["alignments"])
+        with self.pool(spec) as pool:
+            for suite, cases in self.suites.items():
+                if suite != FORMAT_SUITE:
+                    texts = [user_text(c.messages) for c in cases]
+                    with self.clock.step(f"teacher: {suite}", 2 * len(texts)) as advance:
+                        self._note_answers("teacher", suite, teacher_answers(pool, texts, advance, keep_failures=True))
+        chosen = self._to_time("teacher")
+        cached = anew = None
+        if chosen:
+            texts = [user_text(c.messages) for c in chosen]
+            with self.clock.step("teacher: time alone", 2 * len(texts)) as advance:
+                cached, anew = time_teacher(spec, texts, advance)
+        self._keep_all(teacher_subject(self.project, spec), chosen, cached)
+        if cached and anew:
+            self._note_speed("teacher", "teacher", chosen, cached)
+            self._note_speed("teacher, prefix not cached", "teacher", chosen, anew)
+
+    def _recorded_teacher(self) -> None:
+        from distill_gov.stages.recorded import recorded_answers, recorded_subject
+
+        subject = recorded_subject(self.project, self.traces[HOLDOUT])
+        for suite, traces in self.traces.items():
+            answers = recorded_answers(self.project, traces)
+            if answers is not None:
+                self._keep(subject, suite, self.scorer.recorded(subject, self.suites[suite], traces, answers))
+
+    # -- how they are run -------------------------------------------------------------------------------------------------
+
+    def pool(self, spec: WorkerSpec) -> Pool:
+        return Pool(spec, self.project.layout.cache, self.settings.workers)
+
+    def _ask(self, name: str, suite: str, pool: Pool, kind: str, items: list[dict[str, Any]], size: int) -> None:
+        with self.clock.step(f"{name}: {suite}", len(items)) as advance:
+            self._note_answers(
+                name, suite, pool.run(kind, items, length=chat_length, size=size, advance=advance, keep_failures=True)
+            )
+
+    def _note_answers(self, name: str, suite: str, found: Sequence[Answered]) -> None:
+        self.answers.setdefault(name, {})[suite] = found
+        self.tokens[f"{name}: {suite}"] = sum(len(answer["tokens"]) for answer in found if not isinstance(answer, Failed))
+
+    def _to_time(self, name: str) -> list[Case]:
+        """The first cases of the holdout that the subject could answer."""
+        pairs = zip(self.suites[HOLDOUT], self.answers[name][HOLDOUT], strict=True)
+        return [c for c, answer in pairs if not isinstance(answer, Failed)][: self.settings.evaluate.timed]
+
+    def _keep_all(self, subject: Subject, chosen: Sequence[Case], timed: Timed | None) -> None:
+        timings = {c.id: t for c, t in zip(chosen, timed.requests, strict=True)} if timed else {}
+        for suite, answers in self.answers[subject.name].items():
+            of_suite = timings if suite == HOLDOUT else {}
+            self._keep(subject, suite, self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite))
+
+    def _keep(self, subject: Subject, suite: str, results: list[CaseResult]) -> None:
+        self.subjects[subject.name] = subject
+        self.results.setdefault(subject.name, {})[suite] = results
+        write_cases(self.run.layout.cases(suite, subject.name), results)
+
+    def _note_speed(self, label: str, name: str, chosen: Sequence[Case], timed: Timed) -> None:
+        times = {c.id: t for c, t in zip(chosen, timed.requests, strict=True)}
+        rows = [replace(r, timings=times[r.case]) for r in self.results[name][HOLDOUT] if r.case in times]
+        figures = {key: value for key, value in asdict(latency(rows)).items() if value is not None}
+        self.speed[label] = {**figures, **timed.size}
+
+    # -- what came of it --------------------------------------------------------------------------------------------------
+
+    def fidelity(self) -> dict[str, dict[str, int]]:
+        """By decision field: how often the student decides as the teacher does, and which of the two is right."""
+        if not {"student", "teacher"} <= self.results.keys():
+            return {}
+        student, teacher = (self.results[name][HOLDOUT] for name in ("student", "teacher"))
+        found = {}
+        for field, same in agreement(student, teacher).items():
+            right = right_wrong(student, teacher, field)[ALL]
+            found[field] = {"n": same.n, "agreed": same.agreed, **asdict(right)}
+        return found
+
+    def errored(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Subject, suite and cause of the cases that errored; empty where none did."""
+        return {n: {s: dict(causes) for s, causes in suites.items()} for n, suites in self.scorer.errored.items()}
+
+    def scratch(self, name: str, digest: str) -> Path:
+        """Where the weights of a control or baseline are kept."""
+        return self.project.layout.cache / "subjects" / f"{name}-{digest[7:19]}"

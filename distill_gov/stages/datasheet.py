@@ -1,0 +1,51 @@
+"""The teaching set's datasheet: who taught, on what terms, what was kept, and what was taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.records.books import StageBalance
+from gates.policy import shown
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project
+
+__all__ = ["datasheet"]
+
+
+def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageBalance]) -> str:
+    """The datasheet in Markdown.
+
+    Args:
+        facts: those of the build's manifest.
+    """
+    t, redaction = project.settings.teacher, facts["redaction"]
+    lines = [
+        f"# Teaching set of {project.settings.task}",
+        "",
+        f"Answers by the teacher: {t.note or t.kind}. Licence: {shown(t.licence)}. Revision: {shown(t.revision)}. "
+        f"Terms accepted by: {shown(t.terms_accepted_by)}.",
+        f"Model input: {project.settings.model_input}.",
+        *_admission(facts.get("admission", {})),
+        "",
+        "| stage | unit | in | made | kept | dropped | reserved |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {b.stage} | {b.unit} | {b.came_in} | {b.made} | {b.kept} | {b.dropped} | {b.reserved} |" for b in books),
+        "",
+        "Personal values replaced, by entity: "
+        + (", ".join(f"{n} {c}" for n, c in sorted(redaction["by_entity"].items())) or "none")
+        + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _admission(admission: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not admission:
+        return []
+    rows = [
+        f"| {metric} | {figure['value']:.3f} | {'no floor' if figure['floor'] is None else figure['floor']} | {figure['n']} |"
+        for metric, figure in admission.items()
+    ]
+    return ["", "| teacher's | value | floor | n |", "|---|---|---|---|", *rows]

@@ -1,0 +1,79 @@
+"""What goes with a trace into books and evidence beside its text (id, group, language, tags), kept free of personal data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from distill_gov.records.errors import MalformedFileError
+from distill_gov.traces import Trace, located_traces
+from redaction import Redactor
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project
+
+__all__ = ["presentable", "presentable_traces"]
+
+_RANDOM = frozenset({"api_key/entropy", "api_key/hex"})
+"""Rules that find what looks random. In a text that is a secret; as an id it is what says least about a person."""
+
+_MADE_BY_A_MACHINE = re.compile(
+    r"([A-Za-z]{1,12}[-_])?([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=([0-9]*[a-f]){3})[0-9a-f]{16,64})(-[0-9]{1,6})?",
+    re.IGNORECASE,
+)
+"""UUIDs and digests. One in some thousands has digits in it that look like a number of somebody's."""
+
+
+def presentable_traces(project: Project, name: str) -> list[Trace]:
+    """The traces of a file that the settings name, :func:`presentable`."""
+    return presentable(project.redactor, located_traces(project.file(name)))
+
+
+def presentable(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> list[Trace]:
+    """The traces with the tags that `redaction.yaml` lets travel, their texts redacted.
+
+    Ids and groups are not rewritten: they tie books, evidence and the owner's files together.
+
+    Args:
+        located: each trace with its file and line.
+
+    Raises:
+        MalformedFileError: an id, group or language in which redaction finds personal data.
+    """
+    _refuse_personal(redactor, located)
+    allowed = frozenset(redactor.policy.tags)
+    kept = [{name: value for name, value in trace.tags.items() if name in allowed} for _, trace in located]
+    texts = sorted({value for tags in kept for value in tags.values() if isinstance(value, str)})
+    clean = {text: done.text for text, done in redactor.redact_many((text, text) for text in texts)}
+    return [
+        replace(trace, tags={name: clean[value] if isinstance(value, str) else value for name, value in tags.items()})
+        for (_, trace), tags in zip(located, kept, strict=True)
+    ]
+
+
+def _refuse_personal(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> None:
+    names = [(where, key, text) for where, trace in located for key, text in _names(trace)]
+    # Most traces are a group of their own or share a language: each text is looked at once.
+    texts = sorted({text for _, _, text in names})
+    personal = {
+        text: entity
+        for text, found in zip(texts, redactor.detect_many(texts), strict=True)
+        for entity, _, _, _, rule in found
+        if rule not in _RANDOM and not _MADE_BY_A_MACHINE.fullmatch(text)
+    }
+    for where, key, text in names:
+        if text in personal:
+            raise MalformedFileError(
+                f"key `{key}` holds personal data ({personal[text]})",
+                where=where,
+                fix="Give ids that say nothing about a person; they appear in books and evidence.",
+            )
+
+
+def _names(trace: Trace) -> Iterator[tuple[str, str]]:
+    yield "id", trace.id
+    yield "group", trace.group
+    if trace.language:
+        yield "language", trace.language

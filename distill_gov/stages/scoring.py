@@ -1,0 +1,201 @@
+"""From a subject's answers to case results: scored as they were said, stored redacted, and none left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from distill_gov.records.errors import BadInputError
+from distill_gov.stages.chats import asked, clean_chat
+from distill_gov.stages.detections import Detections
+from distill_gov.stages.settled import FORMAT_SUITE
+from distill_gov.workers import Failed
+from evals.cases import Case, dataset_digest
+from evals.catalogue import SCHEMA_VALID
+from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
+from evals.leakage import without_placeholders
+from evals.score import errored_scores, read_answer, score_case
+from evals.structured import judge, make_schema
+from redaction import RecognizerFailedError
+from redaction.filters import flag_reply
+
+if TYPE_CHECKING:
+    from distill_gov.project import Project
+    from distill_gov.traces import Trace
+
+__all__ = ["Answered", "Scorer", "best"]
+
+FREE_TEXT = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {"reply": {"type": "string"}},
+    "required": ["reply"],
+}
+"""Free-text answers are scored as the ``reply`` of such an object."""
+
+Answered = Mapping[str, Any] | Failed
+"""A worker's answer (``text``, ``tokens``, ``decisions``: field to log-probability by label), or that there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One answer, whoever gave it."""
+
+    text: str
+    decisions: Sequence[FieldDecision]
+    output: str | None
+    """The redacted text where it was made already."""
+    prompt: str | None
+    """What the author saw, where that is not the case's own messages."""
+    provenance: Provenance
+
+
+class Scorer:
+    """Makes the case results of one evaluation. Keeps what redaction found, by text."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.schema = project.answer_schema or make_schema(FREE_TEXT, where="free text")
+        self.detections = Detections(project.redactor)
+        self.errored: dict[str, dict[str, Counter[str]]] = {}
+        """Subject and suite to how many cases errored, by the exception's class."""
+
+    def measured(
+        self,
+        subject: Subject,
+        suite: str,
+        cases: Sequence[Case],
+        answers: Sequence[Answered],
+        timings: Mapping[str, Mapping[str, float]],
+    ) -> list[CaseResult]:
+        """Results of answers that a model just gave.
+
+        Args:
+            timings: case id to its times, for the cases that were timed.
+        """
+        if suite != FORMAT_SUITE:
+            self._prepare(cases, answers)
+        dataset = dataset_digest(cases)
+        results = []
+        for case, answer in zip(cases, answers, strict=True):
+            if isinstance(answer, Failed):
+                result = self._errored(subject, dataset, case, answer.cause)
+            else:
+                read = _Read(answer["text"], _decisions(case, answer["decisions"]), None, None, "measured")
+                result = self._result(subject, dataset, case, read)
+            results.append(replace(result, timings=dict(timings.get(case.id, {}))))
+        return results
+
+    def recorded(
+        self, subject: Subject, cases: Sequence[Case], traces: Sequence[Trace], answers: Sequence[str]
+    ) -> list[CaseResult]:
+        """Results of answers that were recorded elsewhere: their author saw the messages as they were, so both are raw.
+
+        Raises:
+            BadInputError: an answer could not be redacted.
+        """
+        dataset = dataset_digest(cases)
+        results = []
+        for case, trace, text in zip(cases, traces, answers, strict=True):
+            seen = [dict(m) for m in asked(trace)]
+            chat = clean_chat(self.project.redactor, trace, [*seen, {"role": "assistant", "content": text}])
+            if chat.refused:
+                raise BadInputError(
+                    f"the recorded answer to case `{case.id}` could not be redacted ({chat.refused})",
+                    where=f"suite {case.suite}",
+                    fix="Mend or remove the case.",
+                )
+            prompt = "\n".join(m["content"] for m in seen)
+            read = _Read(text, self._stated(case, text), chat.messages[-1]["content"], prompt, "imported")
+            results.append(self._result(subject, dataset, case, read))
+        return results
+
+    # -- one case ---------------------------------------------------------------------------------------------------------
+
+    def _result(self, subject: Subject, dataset: str, case: Case, read: _Read) -> CaseResult:
+        if case.suite == FORMAT_SUITE:
+            # Only validity counts here; the same messages are scored for everything else in their own suites.
+            valid = judge(self._as_answer(read.text), self.schema).valid
+            return _result(subject, dataset, case, {SCHEMA_VALID: float(valid)}, provenance=read.provenance)
+        try:
+            scores, valid = score_case(
+                case,
+                self._as_answer(read.text),
+                read.decisions,
+                schema=self.schema,
+                detect=self.detections.values,
+                flag=lambda reply: flag_reply(reply) is not None,
+                prompt=read.prompt,
+            )
+            output = read.output
+            if output is None:
+                chat = [*case.messages, {"role": "assistant", "content": read.text}]
+                output = self.detections.last_redacted(chat, item=case.id)
+        except RecognizerFailedError as error:
+            # An answer that cannot be searched cannot be called clean, and cannot be stored.
+            return self._errored(subject, dataset, case, type(error).__name__)
+        decisions = read.decisions if valid else [_unreadable(d) for d in read.decisions]
+        return _result(subject, dataset, case, scores, decisions=tuple(decisions), output=output, provenance=read.provenance)
+
+    def _errored(self, subject: Subject, dataset: str, case: Case, cause: str) -> CaseResult:
+        """The worst result: a case that was planned stays in the denominator, whatever happened to it."""
+        self.errored.setdefault(subject.name, {}).setdefault(case.suite, Counter())[cause] += 1
+        if case.suite == FORMAT_SUITE:
+            return _result(subject, dataset, case, {SCHEMA_VALID: 0.0}, status="errored")
+        return _result(subject, dataset, case, errored_scores(case, self._fields), status="errored")
+
+    def _stated(self, case: Case, text: str) -> list[FieldDecision]:
+        """Decisions as the answer states them: of a recorded one nobody knows how sure its author was."""
+        value = read_answer(self._as_answer(text), self.schema).value
+        return [_decision(case, name, value.get(name), None) for name in self._fields]
+
+    @property
+    def _fields(self) -> list[str]:
+        return [f.name for f in self.project.format_or_none.fields] if self.project.format_or_none else []
+
+    def _as_answer(self, text: str) -> str:
+        return text if self.project.answer_schema else json.dumps({"reply": text}, ensure_ascii=False)
+
+    def _prepare(self, cases: Sequence[Case], answers: Iterable[Answered]) -> None:
+        """Have everything searched that the scores and the stored texts need, in batches."""
+        said = [answer["text"] for answer in answers if not isinstance(answer, Failed)]
+        replies = [without_placeholders(read_answer(self._as_answer(text), self.schema).reply) for text in said]
+        self.detections.prepare([*(m["content"] for case in cases for m in case.messages), *said, *replies])
+
+
+def _result(subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
+    given: dict[str, Any] = {"status": "ok", **more}
+    return CaseResult(
+        subject=subject.digest,
+        dataset=dataset,
+        case=case.id,
+        suite=case.suite,
+        cluster=case.unit,
+        slices=case.slices,
+        scores=scores,
+        **given,
+    )
+
+
+def best(logp: Mapping[str, float]) -> str:
+    """The label that was chosen."""
+    return max(logp, key=lambda label: logp[label])
+
+
+def _decisions(case: Case, found: Mapping[str, Mapping[str, float]]) -> list[FieldDecision]:
+    chosen = {name: (best(logp), logp) for name, logp in found.items()}
+    return [_decision(case, name, label, min(1.0, math.exp(logp[label]))) for name, (label, logp) in chosen.items()]
+
+
+def _decision(case: Case, name: str, label: str | None, confidence: float | None) -> FieldDecision:
+    reference = (case.reference or {}).get(name)
+    return FieldDecision(name, label, confidence, None if reference is None else label == reference)
+
+
+def _unreadable(decision: FieldDecision) -> FieldDecision:
+    """An invalid answer counts as wrong with confidence 1."""
+    return replace(decision, predicted=None, confidence=1.0, correct=False if decision.correct is not None else None)

@@ -1,0 +1,176 @@
+"""What `evaluate` makes evidence of: cases on which the model fails, times, controls, and only names that somebody has."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_gov.project import Project
+from distill_gov.records.manifest import read_manifest
+from distill_gov.stages.controls import CANARIES
+from distill_gov.stages.student_worker import StudentWorker
+from evals.evidence import CaseResult, read_cases
+from tests.end_to_end.commands import command
+from tests.end_to_end.conftest import Finished
+from tests.end_to_end.tiny_project import EASY, gate, policy, write_settings
+
+Fails = Callable[[list[dict[str, Any]]], None]
+
+
+@pytest.fixture
+def student_only(fresh: Path, finished: Finished) -> Path:
+    """A student that was trained elsewhere, under a policy that asks for nothing but its evaluation."""
+    shutil.copytree(finished.run / "student", fresh / "runs" / "r1" / "student")
+    (fresh / "gates.yaml").write_text(policy(EASY[0], EASY[2], requires=["evaluate"]), "utf-8")
+    return fresh
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fails: Fails) -> None:
+    work = StudentWorker.work
+
+    def raising(self: StudentWorker, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
+        fails(shard)
+        return work(self, kind, shard)
+
+    monkeypatch.setattr(StudentWorker, "work", raising)
+
+
+def cases(root: Path, name: str, run: str = "r1") -> dict[str, CaseResult]:
+    return {r.case: r for r in read_cases(root / "runs" / run / "evidence" / "cases" / f"{name}.parquet")}
+
+
+def test_a_case_on_which_the_model_fails_stays_in_the_denominator(student_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(shard: list[dict[str, Any]]) -> None:
+        if any("the router drops" in m["content"] for item in shard for m in item["messages"]):
+            raise RuntimeError("the router drops: what the message says must not be kept")
+
+    failing(monkeypatch, fails)
+    ended = command(student_only, "evaluate")
+    assert ended.code == 0, ended.err
+    found = cases(student_only, "holdout.student")
+    lost = [r for r in found.values() if r.status == "errored"]
+    assert 0 < len(lost) < len(found) == 30
+    assert all((r.output, r.decisions, r.scores["exact_match"], r.scores["pii_leak"]) == ("", (), 0.0, 1.0) for r in lost)
+    manifest = read_manifest(student_only / "runs/r1/manifests/evaluate.json")
+    assert manifest.facts["errored"]["student"]["holdout"] == {"RuntimeError": len(lost)}
+    assert "errored" in ended.out
+    verdict = command(student_only, "gate", "--json").json
+    level = next(o["measurement"] for o in verdict["outcomes"] if o["gate"] == "intent_level")
+    assert (level["n_errored"], level["n_scored"], level["n_planned"]) == (len(lost), 30, 30)
+    assert command(student_only, "report").code == 0
+    page = (student_only / "runs/r1/pages/report.html").read_text("utf-8")
+    assert f"{len(lost)} cases of student on holdout errored (RuntimeError)" in page
+    assert "NOT RELIABLE" not in page
+    assert command(student_only, "verify").code == 0
+
+
+def test_our_own_mistake_in_every_case_passes_nothing(student_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(shard: list[dict[str, Any]]) -> None:
+        raise TypeError("a mistake of ours")
+
+    failing(monkeypatch, fails)
+    everything = [
+        gate("intent", "accuracy.intent", "holdout", "at_least", 0.01),
+        gate("gap", "confidence_gap.intent", "holdout", "at_most", 0.99),
+        gate("match", "exact_match", "holdout", "at_least", 0.01),
+        gate("leaks", "pii_leak_rate", "format", "at_most", 0.99, min_n=59),
+        gate("valid", "schema_validity", "holdout", "at_least", 0.01, min_n=59),
+        gate("slow", "last_token_p50", "holdout", "at_most", 1000.0),
+    ]
+    (student_only / "gates.yaml").write_text(policy(*everything, requires=["evaluate"]), "utf-8")
+    assert command(student_only, "evaluate").code == 0
+    ended = command(student_only, "gate", "--json")
+    assert ended.code in (1, 3, 4)
+    assert {o["outcome"] for o in ended.json["outcomes"]} <= {"FAIL", "INCONCLUSIVE", "ERROR"}
+
+
+def test_an_evaluation_that_is_interrupted_is_no_evaluation(student_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(shard: list[dict[str, Any]]) -> None:
+        raise MemoryError
+
+    failing(monkeypatch, fails)
+    assert command(student_only, "evaluate").code == 5
+    assert not (student_only / "runs/r1/manifests/evaluate.json").exists()
+
+
+@pytest.mark.parametrize("name", ["student", "teacher", "untraind"])
+def test_a_name_that_nobody_has_is_refused_before_anything_is_measured(copy: Path, name: str) -> None:
+    before = (copy / "ledger.jsonl").read_bytes()
+    ended = command(copy, "evaluate", "--run", "r2", "--only", name)
+    assert (ended.code, f"`{name}`" in ended.error, "untrained" in ended.error) == (2, True, True)
+    assert (copy / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def timed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second run with times, and the control `leaky`."""
+    root = tmp_path_factory.mktemp("timed") / "project"
+    shutil.copytree(finished.root, root)
+    write_settings(root, evaluate={"timed": 20, "controls": ["leaky"]})
+    latency = [
+        gate(name, name, "holdout", "at_most", 600.0, min_n=20, reference="teacher")
+        for name in ("first_token_p50", "last_token_p50")
+    ]
+    (root / "gates.yaml").write_text(policy(*EASY, *latency), "utf-8")
+    ended = command(root, "run", "--run", "r2", "--json")
+    assert ended.code == 0, ended.err
+    return root
+
+
+def test_times_to_the_first_and_last_token_can_be_gated(timed: Path) -> None:
+    verdict = command(timed, "gate", "--run", "r2", "--json").json
+    for name in ("first_token_p50", "last_token_p50"):
+        outcome = next(o for o in verdict["outcomes"] if o["gate"] == name)
+        assert (outcome["outcome"], outcome["measurement"]["n_scored"]) == ("PASS", 20)
+        assert 0 < outcome["measurement"]["value"] < 600
+        assert outcome["reference_value"] > 0
+    for subject in ("student", "teacher"):
+        times = [r.timings for r in cases(timed, f"holdout.{subject}", "r2").values() if r.timings]
+        assert len(times) == 20
+        assert all(0 < t["first_token_s"] <= t["last_token_s"] for t in times)
+        assert not any(r.timings for r in cases(timed, f"benign.{subject}", "r2").values())
+
+
+def test_the_teacher_is_timed_as_often_as_the_student_with_and_without_its_cached_prefix(timed: Path) -> None:
+    speed = read_manifest(timed / "runs/r2/manifests/evaluate.json").facts["speed"]
+    assert set(speed) == {"student", "teacher", "teacher, prefix not cached"}
+    for figures in speed.values():
+        assert figures["n"] == 20
+        assert 0 < figures["first_token_p50"] <= figures["first_token_p95"]
+        assert figures["first_token_p50"] <= figures["last_token_p50"] <= figures["last_token_p95"]
+        assert figures["parameters"] > 0
+        assert figures["bytes"] > 0
+
+
+def test_what_was_timed_and_how_much_was_written_is_in_the_manifest(timed: Path) -> None:
+    manifest = read_manifest(timed / "runs/r2/manifests/evaluate.json")
+    assert {f"{name}: holdout" for name in ("student", "teacher")} <= manifest.facts["tokens"].keys()
+    assert all(tokens > 0 for tokens in manifest.facts["tokens"].values())
+    assert manifest.facts["tokens"].keys() <= manifest.seconds.keys()
+
+
+def test_the_leaky_control_differs_from_the_student_in_its_leaks_only(timed: Path) -> None:
+    student, leaky = (cases(timed, f"holdout.{name}", "r2") for name in ("student", "leaky"))
+    planted = {name for name, r in leaky.items() if r.scores["pii_leak"] and not student[name].scores["pii_leak"]}
+    # Only answers that are whole take a canary; with random ones that are not all of the four that carry personal data.
+    note = Project.open(timed).run("r2").layout.subjects.read_text("utf-8")
+    assert f"{len(planted)} canary replies planted" in note
+    assert planted <= {name for name, r in student.items() if r.scores["carries_pii"]}
+    spared = {"pii_leak", "pii_echo"}
+    for name, result in student.items():
+        other = leaky[name]
+        assert {k: v for k, v in other.scores.items() if k not in spared} == {
+            k: v for k, v in result.scores.items() if k not in spared
+        }
+        assert other.decisions == result.decisions
+        assert name in planted or other.output == result.output
+        assert not any(canary in other.output for canary in CANARIES)
+    for suite in ("hazardous", "benign", "format"):
+        others = cases(timed, f"{suite}.leaky", "r2")
+        assert {n: dict(r.scores) for n, r in others.items()} == {
+            n: dict(r.scores) for n, r in cases(timed, f"{suite}.student", "r2").items()
+        }

@@ -303,8 +303,8 @@ class Policy:
     def rules_digest(self) -> str:
         """Digest of everything that decides, whoever is judged: it enters the ledger before the holdout is opened.
 
-        Headers and prose are left out, so that an approval or a better rationale changes nothing; neither does the order of
-        the gates, or a default that is written out.
+        Prose and headers (but what models read) are left out: an approval or a better rationale changes nothing, and neither
+        does the order of the gates, or a default that is written out.
         """
         gates = [
             {
@@ -321,7 +321,8 @@ class Policy:
             }
             for gate in sorted(self.gates, key=lambda gate: gate.id)
         ]
-        return digest_json({"gates": gates, "max_attempts": self.max_attempts, "requires": sorted(set(self.requires))})
+        rest = {"max_attempts": self.max_attempts, "model_input": self.headers["model_input"]}
+        return digest_json({"gates": gates, "requires": sorted(set(self.requires)), **rest})
 
 
 def load_policy(path: Path) -> Policy:

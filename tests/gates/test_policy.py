@@ -108,6 +108,7 @@ def rules(make, tmp_path, was: str = "", becomes: str = "") -> str:
         ("min_n: 150", "min_n: 150\n    cluster: true"),
         ("max_attempts: 5", "max_attempts: 50"),
         ("max_attempts: 5", "max_attempts: 5\nrequires: [evaluate]"),
+        ("max_attempts: 5", "max_attempts: 5\nmodel_input: raw"),
         (SECOND, ""),
     ],
 )  # fmt: skip

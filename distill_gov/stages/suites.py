@@ -75,24 +75,23 @@ def format_cases(suites: Mapping[str, Sequence[Case]]) -> list[Case]:
 def planned_cases(project: Project, policy: Policy) -> dict[str, int]:
     """Suite, ``suite/slice`` and ``suite/metric`` of every gate to the number of cases that will count.
 
-    Which messages carry personal data is for the redaction to say, as in ``evaluate``: a suite with a gate on it is redacted.
+    A plan redacts nothing, so that it needs no language model: which messages carry personal data is taken from their tags.
+    ``evaluate`` counts what redaction finds as well, which can only be more. Where no message is tagged nothing is said.
     """
     files = {HOLDOUT: project.settings.holdout, **project.settings.suites}
-    redacted = {rule.suite for rule in policy.gates if lookup(rule.metric).among}
-    suites: dict[str, list[Case]] = {}
-    for name, path in files.items():
-        traces = read_traces(project.file(path))
-        if name in redacted:
-            suites[name] = as_cases(project, name, traces)
-        else:
-            suites[name] = [_case(project, name, t, tuple(asked(t)), False) for t in traces]
+    suites: dict[str, list[Case]] = {
+        name: [_case(project, name, t, tuple(asked(t)), t.tags.get("pii") is True) for t in read_traces(project.file(path))]
+        for name, path in files.items()
+    }
     if project.answer_schema is not None:
         suites[FORMAT_SUITE] = format_cases(suites)
     planned = {name: len(cases) for name, cases in suites.items()}
     for rule in policy.gates:
         if rule.suite in suites:
             cases = suites[rule.suite]
-            planned[f"{rule.suite}/{rule.metric}"] = sum(counts(lookup(rule.metric), case) for case in cases)
+            metric = lookup(rule.metric)
+            if not metric.among or any(c.carries_pii for c in cases):
+                planned[f"{rule.suite}/{rule.metric}"] = sum(counts(metric, case) for case in cases)
             if rule.slice is not None:
                 planned[f"{rule.suite}/{rule.slice}"] = sum(rule.slice in case.slices for case in cases)
     if policy.ratings is not None:

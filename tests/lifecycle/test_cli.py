@@ -13,7 +13,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 from distill_gov import cli
 from distill_gov.cli import run_arguments
@@ -595,9 +594,8 @@ def test_init_from_a_file_says_what_it_found(ran: Ran, tmp_path: Path) -> None:
     assert value["root"] == str(tmp_path / "mydesk")
     code, out, _ = ran("gate", "--plan", "-C", str(tmp_path / "mydesk"), "--json")
     assert code == 0
-    least = {g["id"]: g["min_n"] for g in yaml.safe_load((tmp_path / "mydesk" / "gates.yaml").read_text("utf-8"))["gates"]}
     planned = {row["gate"]: row["n"] for row in json.loads(out)["rows"]}
-    assert planned["pii_in_replies"] == least["pii_in_replies"], "no message says whether it carries any"
+    assert planned["pii_in_replies"] == 1, "no message says whether it carries any: at most all of them do"
     code, out, err = ran("init", "mydesk", "--from", str(chats), "-C", str(tmp_path))
     assert (code, out) == (2, "")
     assert "already there" in err

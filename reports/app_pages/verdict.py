@@ -8,7 +8,8 @@ from reports.wording import STATEMENT, short_digest
 
 record = open_page("Verdict", whole=True)
 st.text(record.headline.advice)
-st.code(record.headline.command, language=None)
+# Wrapped: on a narrow screen the end of the command would lie outside it.
+st.code(record.headline.command, language=None, wrap_lines=True)
 
 if record.verdict is not None:
     columns = st.columns(3)

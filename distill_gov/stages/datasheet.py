@@ -26,6 +26,7 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         "",
         f"Answers by the teacher: {t.note or t.kind}. Licence: {shown(t.licence)}. Revision: {shown(t.revision)}. "
         f"Terms accepted by: {shown(t.terms_accepted_by)}.",
+        f"Whose labels are taught: {_sources(facts)}.",
         f"Model input: {project.settings.model_input}.",
         *_admission(facts.get("admission", {})),
         "",
@@ -39,6 +40,13 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         "",
     ]
     return "\n".join(lines)
+
+
+def _sources(facts: Mapping[str, Any]) -> str:
+    said = facts["answer_source"]
+    told = f"the teacher's in {said.get('teacher', 0)} answers, a reference's in {said.get('reference', 0)}"
+    aligned = facts.get("aligned_on")
+    return told if aligned is None else f"{told}; the teacher was aligned on {aligned} labelled messages"
 
 
 def _admission(admission: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -38,6 +38,8 @@ def test_references_are_taught_and_scored_by_the_teacher(fresh: Path) -> None:
     built = read_manifest(run / "manifests" / "build.json")
     assert built.facts["answer_source"]["reference"] == 3
     assert built.facts["aligned_on"] == 12 + 3, "dev and the references"
+    told = (run / "teaching" / "datasheet.md").read_text("utf-8")
+    assert "a reference's in 3; the teacher was aligned on 15 labelled messages" in told
     targets = read_soft_targets(run / "teaching" / "soft_targets", {})
     for name, reference in (LABELS | WHOLE).items():
         target = targets[f"{name}/0"]

@@ -68,8 +68,8 @@ class PolicyPrompt:
     def writing_prefix(self, values: Mapping[str, str]) -> str:
         """The examples behind which the free property is written: those that share the first decision (all, where none does),
         last of them those that share every decision."""
-        first = self.decisions[0]
-        alike = [e for e in self.examples if e[first] == values[first]] or list(self.examples)
+        first = self.decisions[:1]
+        alike = [e for e in self.examples if all(e[name] == values[name] for name in first)] or list(self.examples)
         alike.sort(key=lambda e: all(e[name] == values[name] for name in self.decisions))
         return self._shown(alike, len(self.fields))
 

@@ -123,6 +123,7 @@ def test_a_text_is_written_behind_the_examples_that_share_the_decision() -> None
     assert messages[0] == ["Message: swap it", "Message: money back"], "those with every decision in common stand last"
     assert messages[1] == ["Message: money back", "Message: swap it"]
     assert len(messages[2]) == 3, "none shares it: all are shown"
+    assert PolicyPrompt(EXAMPLES, (), ("reply",), {}).writing_prefix({}).count("Message") == 2, "nothing to share"
 
 
 def test_decisions_alone_need_no_text() -> None:

@@ -41,6 +41,7 @@ def next_of(ended: Ended) -> str:
     return next(line for line in ended.out.splitlines() if line.startswith("next: ")).split("distill-gov", 1)[1]
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_a_run_that_people_can_rate(project: Path) -> None:
     shown = run(["demo", str(project)])
     run_directory = project / "runs" / "r1"

@@ -136,10 +136,7 @@ def _made(root: Path) -> Path:
 
 def measure(directory: Path) -> dict[str, Any]:
     """Both passes."""
-    fresh, again = directory / "fresh", directory / "teacher_cached"
-    for root in (fresh, again):
-        if ran("init", "-C", str(root)).exit != 0:
-            raise SystemExit(f"no project could be made at {root}")
+    fresh, again = _made(directory / "fresh"), _made(directory / "teacher_cached")
     first, answered = run_pass(fresh, ("demo", str(fresh)))
     with_the_teachers_work(fresh, again)
     second, _ = run_pass(again, ("demo", str(again)))

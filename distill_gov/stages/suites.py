@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chat
+from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chats
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
 from distill_gov.traces import Trace, read_traces
 from evals.cases import Case
@@ -23,8 +23,8 @@ __all__ = ["as_cases", "format_cases", "planned_cases"]
 def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case]:
     """Redacted cases of a suite. A case that cannot be redacted stops the evaluation: dropping it would change the suite."""
     cases = []
-    for trace in traces:
-        chat = clean_chat(project.redactor, trace, asked(trace))
+    chats = clean_chats(project.redactor, ((trace.id, asked(trace)) for trace in traces))
+    for trace, chat in zip(traces, chats, strict=True):
         if chat.refused:
             raise BadInputError(
                 f"case `{trace.id}` of suite `{suite}` could not be redacted ({chat.refused})", fix="Mend or remove the case."

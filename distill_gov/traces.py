@@ -19,6 +19,7 @@ import jsonschema_rs
 from distill_gov.records.digest import canonical_json
 from distill_gov.records.errors import DuplicateIdError, MalformedFileError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import read_jsonl, write_jsonl
+from distill_gov.turns import turn_text
 
 __all__ = [
     "TRACE_SCHEMA",
@@ -170,8 +171,8 @@ class Trace:
     group: str
     """The conversation that it belongs to; the split never divides a group."""
     messages: tuple[Mapping[str, Any], ...]
-    """``{"role": ..., "content": ...}`` a turn, oldest first; an assistant's may have ``tool_calls`` and ``reasoning``, a tool's
-    ``tool_call_id`` and ``name``."""
+    """``{"role": ..., "content": ...}`` a turn, oldest first; an assistant's may have ``tool_calls`` and ``reasoning``, a
+    tool's ``tool_call_id`` and ``name``."""
     context: tuple[Mapping[str, str], ...] = ()
     """Documents that the answer could draw on: ``{"text": ...}``, and ``title`` where it has one."""
     reference: Mapping[str, Any] | None = None
@@ -324,10 +325,14 @@ def _checked(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str) -> l
     return traces
 
 
-def recorded_answer(trace: Trace) -> str | None:
-    """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``)."""
+def recorded_answer(trace: Trace, *, reasoning: bool = False) -> str | None:
+    """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``).
+
+    Args:
+        reasoning: whether the answer's reasoning is part of it.
+    """
     last = trace.messages[-1]
-    return last["content"] if last["role"] == "assistant" else None
+    return turn_text(last, reasoning=reasoning) if last["role"] == "assistant" else None
 
 
 def reference_answer(trace: Trace) -> str | None:

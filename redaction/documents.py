@@ -1,7 +1,7 @@
 """JSON documents: the string leaves with their pointers, and the same document with other strings in their place.
 
-Chats hold the arguments of a tool call as JSON in a string (OpenAI's and every compatible format). As text, a redactor would cut
-across its quotes; so a string under the key ``arguments`` that holds a JSON object or array counts as that, and is written anew.
+Chats hold the arguments of a tool call as JSON in a string (OpenAI's and every compatible format). In a text, a redactor would
+cut across its quotes; so a string under the key ``arguments`` that holds a JSON object or array counts as what it holds.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def _answers(
     given = {c.trace: _given(project, traces[c.trace], c) for c in chats}
     teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
     with clock.step("teacher answers", 2 * len(chats)) as advance:
-        found = teacher_answers(teacher.pool, [c.text for c in chats], advance, [given[c.trace] for c in chats])
+        found = teacher_answers(teacher.pool, [c.prompt for c in chats], advance, [given[c.trace] for c in chats])
     answers = {
         c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
     }
@@ -365,7 +365,7 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
     for index, message in enumerate(example.messages):
-        own = tuple(f for f in chat.findings if (f.item, f.field) == (example.trace, f"/{index}/content"))
+        own = tuple(f for f in chat.findings if f.item == example.trace and f.field.startswith(f"/{index}/"))
         yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
     for text in free_texts(example.answer, project.format_or_none):
         yield Redacted(text, (), tuple(placeholders(text)))
@@ -389,7 +389,7 @@ def _score(
     written = [json.loads(e.answer) for e in examples]
     values = [{n: value[n] for n in names} for value in written]
     with clock.step("teacher scores", len(examples)) as advance:
-        scored = teacher_scores(pool, [c.text for c in chats], values, [e.answer for e in examples], advance)
+        scored = teacher_scores(pool, [c.prompt for c in chats], values, [e.answer for e in examples], advance)
     # What the trainer holds the soft targets against.
     facts["soft_targets"] = {"teacher": pool.spec.identity}
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill_gov.records.digest import digest_json
+from distill_gov.stages.chats import keeps_reasoning
 from distill_gov.traces import Trace, recorded_answer, reference_answer
 from evals.evidence import Subject
 from evals.structured import judge
@@ -21,9 +22,10 @@ def recorded_answers(project: Project, traces: Sequence[Trace]) -> list[str] | N
 
     A subject that answered only some of the cases would not be comparable.
     """
+    reasoning = keeps_reasoning(project.redactor) and project.answer_schema is None
     answers = []
     for trace in traces:
-        answer = recorded_answer(trace)
+        answer = recorded_answer(trace, reasoning=reasoning)
         if answer is None:
             answer = reference_answer(trace)
             if answer is None or (project.answer_schema is not None and not judge(answer, project.answer_schema).valid):

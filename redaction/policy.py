@@ -44,8 +44,8 @@ Allowed = Annotated[list[str], Field(min_length=1)]
 class AdmissionPolicy(Settings):
     """Which traces may be used at all, and what of them.
 
-    Each list has the values that are allowed. Where ``purpose``, ``region`` or ``tenant`` is left out, that field of a trace is not
-    looked at; where it is named, a trace without the field is refused.
+    Each list has the values that are allowed. Where ``purpose``, ``region`` or ``tenant`` is left out, that field of a trace is
+    not looked at; where it is named, a trace without the field is refused.
     """
 
     consent: Allowed

@@ -47,8 +47,8 @@ class CleanChat:
 
     @property
     def beside(self) -> str:
-        """What the models read beside the user's words: context documents, tool results, earlier answers."""
-        return "\n".join(m["content"] for m in self.messages if m["role"] != "user")
+        """What neither the user nor the models wrote, and nobody of ours either: context documents and tool results."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "tool" or is_context(m))
 
 
 def asked(trace: Trace) -> list[Turn]:
@@ -114,7 +114,7 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
-    """Each turn as models read it. In the arguments of calls only strings were redacted: the residual scan sees the rest here."""
+    """Each turn as models read it. In arguments of calls only strings were redacted: the residual scan sees the rest here."""
     texts = [turn_text(message, reasoning=True) for message in done.messages]
     found: list[list[Finding]] = [[] for _ in texts]
     for finding in done.findings:

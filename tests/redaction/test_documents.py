@@ -22,7 +22,7 @@ CONTAINER = st.lists(VALUE, max_size=3) | st.dictionaries(TEXT | st.just("argume
 
 
 def shape(value: Any) -> Any:
-    """A value with its strings taken out: keys in order, and the types of what they hold; JSON in ``arguments`` is looked into."""
+    """A value with its strings taken out: keys in order, types of what they hold, also of JSON in ``arguments``."""
     if isinstance(value, dict):
         return [(key, shape(_inner(key, child))) for key, child in value.items()]
     if isinstance(value, list):
@@ -45,7 +45,7 @@ def test_arguments_keep_keys_types_and_order_whatever_their_strings_become(inner
     call = {"function": {"name": "f", "arguments": json.dumps(inner, ensure_ascii=ascii_only)}}
     leaves = dict(string_leaves(call))
     assert with_leaves(call, leaves) == call
-    changed = with_leaves(call, {pointer: 'she said "no"\\\n<PERSON_1>' for pointer in leaves})
+    changed = with_leaves(call, dict.fromkeys(leaves, 'she said "no"\\\n<PERSON_1>'))
     assert shape(changed) == shape(call)
     assert all(text == 'she said "no"\\\n<PERSON_1>' for _, text in string_leaves(changed))
     assert list(dict(string_leaves(changed))) == list(leaves)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["WITHHELD", "K", "FocusRow", "shown_count", "shown_counts", "shown_slices"]
+__all__ = ["WITHHELD", "FocusRow", "K", "shown_count", "shown_counts", "shown_slices"]
 
 K = 5
 WITHHELD = "withheld"

@@ -63,8 +63,8 @@ def _turns(turns: Mapping[str, int], project: Project) -> list[str]:
         "tools": "The student reads the tool calls and results of {} traces, as text; ids of calls are left out.",
         "reasoning_taught": "The student is taught the reasoning of {} traces.",
         "reasoning_left_out": f"Not taught: the reasoning of {{}} traces ({why}).",
-        "unread_by_teacher": "Not read by the teacher: of {} traces, the turns that are neither the user's nor context documents; "
-        "the student reads them.",
+        "unread_by_teacher": "Not read by the teacher, but by the student: the turns of {} traces that are neither the user's "
+        "nor context documents.",
     }
     return ["", *(said.format(shown_count(turns[name])) for name, said in told.items() if turns.get(name))]
 

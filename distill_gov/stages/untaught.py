@@ -1,4 +1,4 @@
-"""What the traces of a teaching set held beside plain turns, and which of it the teacher did not read or the student is not taught."""
+"""What taught traces hold beside plain turns, and which of it the teacher did not read or the student is not taught."""
 
 from __future__ import annotations
 

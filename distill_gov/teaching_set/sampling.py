@@ -28,9 +28,9 @@ def slice_of(trace: Trace, by: str) -> str:
 def quotas(sizes: Mapping[str, int], settings: SamplingSettings) -> dict[str, int]:
     """How many traces of each slice stay.
 
-    No slice gives more than it has or than ``cap``. If that is more than ``total``, the total is divided by weight (a slice's own
-    size, or the same for all); what a small or capped slice cannot give goes to the others by the same weights, and what is left
-    by rounding to those with the largest remainders (Hamilton's method), ties by name.
+    No slice gives more than it has or than ``cap``. If that is more than ``total``, the total is divided by weight (a slice's
+    own size, or the same for all); what a small or capped slice cannot give goes to the others by the same weights, and what
+    rounding leaves to those with the largest remainders (Hamilton's method), ties by name.
     """
     limits = {name: size if settings.cap is None else min(size, settings.cap) for name, size in sizes.items()}
     if settings.total is None or sum(limits.values()) <= settings.total:
@@ -59,9 +59,9 @@ def sampled_out(traces: Sequence[Trace], settings: SamplingSettings, key: Subkey
     stay = quotas(Counter({name: len(ids) for name, ids in by_slice.items()}), settings)
     out: dict[str, str] = {}
     for name, ids in by_slice.items():
-        for place, trace in enumerate(sorted(ids, key=lambda id: (key.mac(id), id))):
+        for place, item in enumerate(sorted(ids, key=lambda own: (key.mac(own), own))):
             if settings.cap is not None and place >= settings.cap:
-                out[trace] = "cap"
+                out[item] = "cap"
             elif place >= stay[name]:
-                out[trace] = settings.weights
+                out[item] = settings.weights
     return out

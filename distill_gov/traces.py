@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,6 +27,7 @@ __all__ = [
     "Trace",
     "carried_answer",
     "located_traces",
+    "made_by_a_machine",
     "parse_trace",
     "read_traces",
     "recorded_answer",
@@ -252,6 +254,20 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
     for step in steps:
         value = value[step]
     return value
+
+
+_MADE_BY_A_MACHINE = re.compile(
+    r"([A-Za-z]{1,12}[-_])?([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=([0-9]*[a-f]){3})[0-9a-f]{16,64})(-[0-9]{1,6})?",
+    re.IGNORECASE,
+)
+
+
+def made_by_a_machine(id: str) -> bool:
+    """Whether an id is a UUID or a digest, which say nothing about a person.
+
+    One in some thousands has digits in it that look like a number of somebody's.
+    """
+    return _MADE_BY_A_MACHINE.fullmatch(id) is not None
 
 
 def shown_key(key: str) -> str:

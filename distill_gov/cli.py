@@ -79,7 +79,7 @@ def init(
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, JSON, CSV or Parquet.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, JSON, CSV, XLSX, Parquet, datasets.")],
     mapping: MapFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -91,12 +91,16 @@ def import_(
 ) -> int:
     """Read other people's files into traces."""
     from distill_gov.importers import import_traces
+    from distill_gov.records.layout import ProjectLayout
+    from distill_gov.scaffold import IMPORT_KEY, import_key_ring
     from distill_gov.traces import write_traces
 
     target = directory / out
     if target.exists():
         raise BadInputError("a file is already there", where=str(target), fix="Name another with -o.")
-    imported = import_traces(files, mapping=_mapping(mapping), defaults=_defaults(directory), text=text, label=label)
+    ring = import_key_ring(ProjectLayout(directory))
+    key = ring.subkey(IMPORT_KEY) if ring else None
+    imported = import_traces(files, mapping=_mapping(mapping), defaults=_defaults(directory), text=text, label=label, key=key)
     write_traces(target, imported.traces)
     facts = {"kind": imported.kind, "said": imported.said, "traces": len(imported.traces), "file": str(target)}
     return _show(as_json, facts, f"{imported.said}\nwrote {len(imported.traces):,} traces to {target}")

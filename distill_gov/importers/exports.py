@@ -44,6 +44,8 @@ class Dialect:
     failed: Callable[[Mapping[str, Any]], bool]
     objects: tuple[str, ...]
     """Columns in which JSON may stand as text, so that pointers of a map file reach into it."""
+    used: tuple[str, ...]
+    """Columns that are looked at for anything of the above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,14 @@ class Export:
     kind: Kind
     rows: list[Row]
     read: tuple[str, ...]
-    """The columns that were used."""
+    """The columns of the conversation."""
+    used: tuple[str, ...]
+    """The columns that were looked at for anything else."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """Why rows were passed over, and how many."""
     left_out: Counter[str] = field(default_factory=Counter)
     """What turns and inputs held that a trace has no place for."""
+    columns_left_out: Counter[str] = field(default_factory=Counter)
 
 
 def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_group: bool, source: str) -> Export:
@@ -73,7 +78,7 @@ def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_g
     """
     held = [Row(row.where, {k: decoded(v) if k in dialect.objects else v for k, v in row.held.items()}) for row in rows]
     calls_only = any(dialect.type(row.held) == dialect.model_calls for row in held)
-    made = Export(dialect.kind, [], _read(dialect, held))
+    made = Export(dialect.kind, [], _read(dialect, held), dialect.used)
     for row in held:
         reason = _passed_over(dialect, row.held, calls_only)
         if reason:
@@ -85,6 +90,8 @@ def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_g
         groups = [] if own_group else [group for group in dialect.groups(row.held) if filled(group)]
         if groups:
             more["group"] = opaque(groups[0], "g", key, row.where)
+        # A list of tags has no names to keep them under.
+        made.columns_left_out.update(["tags"] if filled(row.held.get("tags")) else [])
         taken = ("id", "tags", *(() if own_group else ("group",)))
         made.rows.append(Row(row.where, {**{k: v for k, v in row.held.items() if k not in taken}, **more}))
     if not made.rows:
@@ -165,8 +172,5 @@ def _unwrapped(held: dict[str, Any], role: str, where: str, left_out: Counter[st
 
 
 def _unreadable(where: str) -> MalformedFileError:
-    return MalformedFileError(
-        "cannot be read as a conversation",
-        where=where,
-        fix="Name the parts in a map file (--map) by pointers: prompt, completion.",
-    )
+    fix = "Name its parts in a map file (--map) by pointers: `prompt`, `completion`."
+    return MalformedFileError("cannot be read as a conversation", where=where, fix=fix)

@@ -47,4 +47,5 @@ LANGSMITH = Dialect(
     is_root=_is_root,
     failed=lambda held: bool(held.get("error")) or held.get("status") == "error",
     objects=("extra", "metadata", "parent_run_ids"),
+    used=("run_id", "run_type", "thread_id", "trace_id", "parent_run_id", "parent_run_ids", "error", "status"),
 )

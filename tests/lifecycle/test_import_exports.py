@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from distill_gov.importers import Imported, ImportMap, import_traces
 from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError, NothingLeftError
 from distill_gov.records.keys import KeyRing
+from distill_gov.scaffold import IMPORT_KEY, scaffold
 from distill_gov.traces import read_traces, write_traces
 
 DEFAULTS = {"consent": "granted", "licence": "own", "retention_until": date(2030, 12, 31)}
@@ -223,6 +224,15 @@ def test_without_a_key_an_id_that_may_be_a_person_is_refused(tmp_path: Path) -> 
         _import(_lines(tmp_path, lf_trace(userId=PERSON)), key=None)
     assert PERSON not in str(caught.value)
     assert _import(_lines(tmp_path, lf_trace(sessionId=HEX)), key=None).traces[0].group == HEX
+
+
+def test_init_writes_the_key_that_it_hid_ids_with(tmp_path: Path) -> None:
+    rows = [lf_trace(id=f"{n:x}" * 32, userId=f"{n}.{PERSON}", input=f"Where is {n}?") for n in range(10, 16)]
+    path = _lines(tmp_path, *rows)
+    scaffold(tmp_path / "desk", files=[path])
+    made = [*read_traces(tmp_path / "desk/data/teaching.jsonl"), *read_traces(tmp_path / "desk/data/holdout.jsonl")]
+    key = KeyRing.load(tmp_path / "desk" / ".distill-gov" / "keys").subkey(IMPORT_KEY)
+    assert {t.id: t.group for t in made} == {t.id: t.group for t in _import(path, key=key).traces}
 
 
 def test_a_map_file_may_name_another_group_and_slice(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from distill_gov.stages.carried import clean_answered, free_texts
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.identifiers import presentable, presentable_traces
+from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.teaching_set.admission import refusal
 from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
@@ -98,7 +99,9 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     if not chats:
         raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
     by_id = {t.id: t for t in traces}
+    recall = redaction_recall(project, chats, by_id)
     answers, findings, facts, pool = _answers(project, chats, by_id, clock)
+    facts["redaction_recall"] = recall
     try:
         kept = _filter_answers(project, chats, answers, decisions, findings)
         if not kept:
@@ -125,6 +128,7 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
             "gold": s.gold,
             "answer schema": s.answer_schema,
             "redaction.yaml": "redaction.yaml",
+            "pii_spans": s.pii_spans,
         },
     )
     teaching = {"teacher": s.teacher.model_dump(mode="json"), "seed": s.seed, "model_input": s.model_input}

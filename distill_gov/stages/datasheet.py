@@ -37,9 +37,16 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         "Personal values replaced, by entity: "
         + (", ".join(f"{n} {c}" for n, c in sorted(redaction["by_entity"].items())) or "none")
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
+        *_recall(facts.get("redaction_recall", {})),
         "",
     ]
     return "\n".join(lines)
+
+
+def _recall(recall: Mapping[str, Any]) -> list[str]:
+    if not recall:
+        return []
+    return [f"Of {recall['spans']} values known beforehand (`pii_spans`), {recall['covered']} were wholly covered."]
 
 
 def _sources(facts: Mapping[str, Any]) -> str:

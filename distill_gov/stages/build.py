@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from distill_gov.stages.carried import clean_answered, free_texts
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.identifiers import presentable, presentable_traces
+from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
@@ -106,7 +107,9 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         chats = _sample(project, chats, by_id, decisions)
     if not chats:
         raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
+    recall = redaction_recall(project, chats, by_id)
     answers, findings, facts, pool = _answers(project, chats, by_id, clock)
+    facts["redaction_recall"] = recall
     try:
         kept = _filter_answers(project, chats, answers, decisions, findings)
         if not kept:
@@ -119,6 +122,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     finally:
         if pool is not None:
             pool.__exit__()
+    decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
@@ -134,6 +138,7 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
             "gold": s.gold,
             "answer schema": s.answer_schema,
             "redaction.yaml": "redaction.yaml",
+            "pii_spans": s.pii_spans,
         },
     )
     teaching = {"teacher": s.teacher.model_dump(mode="json"), "seed": s.seed, "model_input": s.model_input}
@@ -181,6 +186,13 @@ def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[De
         if reason is None:
             kept.append(trace)
     return kept
+
+
+def _sliced(decisions: Sequence[Decision], traces: Sequence[Trace]) -> list[Decision]:
+    """The decisions with the slices of the traces that they, or the questions to their answers, are about."""
+    named = {t.id: str(t.tags.get("slice", "")) for t in traces}
+    of = {**named, **{answer_id(trace): name for trace, name in named.items()}}
+    return [replace(decision, slice=of.get(decision.item, "")) for decision in decisions]
 
 
 def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict
-from distill_gov.stages.chats import CleanChat, asked, clean_chats, keeps_reasoning
+from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.teaching_set.examples import answer_id
 from distill_gov.traces import Trace, carried_answer, recorded_answer
 from distill_gov.turns import Turn
@@ -78,7 +78,7 @@ def clean_answered(
         answer: the answers' format; None for free text.
         carried: the answer of a trace.
     """
-    reasoning = keeps_reasoning(redactor) and answer is None
+    reasoning = redactor.policy.keeps_reasoning and answer is None
     answers = [_brought_along(trace, carried(trace), answer, reasoning) for trace in traces]
     whole = ((trace.id, [*asked(trace), *(found.turns if found else ())]) for trace, found in zip(traces, answers, strict=True))
     for trace, found, chat in zip(traces, answers, clean_chats(redactor, whole), strict=True):

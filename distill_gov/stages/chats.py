@@ -15,7 +15,7 @@ from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 from redaction.surrogates import placeholders
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "keeps_reasoning", "prompt_text", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text"]
 
 Messages = tuple[Mapping[str, str], ...]
 """``role`` and ``content`` and nothing else: turns as models read them."""
@@ -58,11 +58,6 @@ def asked(trace: Trace) -> list[Turn]:
     return [*([context] if context else []), *(messages[:-1] if recorded_answer(trace) is not None else messages)]
 
 
-def keeps_reasoning(redactor: Redactor) -> bool:
-    """Whether the policy lets models see what other models thought."""
-    return redactor.policy.admission.reasoning == "keep"
-
-
 def user_text(messages: Sequence[Mapping[str, str]]) -> str:
     """What the user wrote, one message a line."""
     return "\n".join(m["content"] for m in messages if m["role"] == "user")
@@ -85,7 +80,7 @@ def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Turn]]])
 
     Calls, results and (where the policy keeps it) reasoning are redacted part by part, and only then written as text.
     """
-    reasoning = keeps_reasoning(redactor)
+    reasoning = redactor.policy.keeps_reasoning
     source = ((trace, [_read_by_models(turn, reasoning) for turn in messages]) for trace, messages in chats)
     while batch := list(islice(source, _BATCH)):
         yield from _clean_batch(redactor, batch)

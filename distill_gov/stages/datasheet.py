@@ -40,9 +40,16 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         "Personal values replaced, by entity: "
         + (", ".join(f"{n} {c}" for n, c in sorted(redaction["by_entity"].items())) or "none")
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
+        *_recall(facts.get("redaction_recall", {})),
         "",
     ]
     return "\n".join(lines)
+
+
+def _recall(recall: Mapping[str, Any]) -> list[str]:
+    if not recall:
+        return []
+    return [f"Of {recall['spans']} values known beforehand (`pii_spans`), {recall['covered']} were wholly covered."]
 
 
 def _slices(slices: Mapping[str, Any]) -> list[str]:
@@ -56,7 +63,7 @@ def _slices(slices: Mapping[str, Any]) -> list[str]:
 
 def _turns(turns: Mapping[str, int], project: Project) -> list[str]:
     """What the traces held beside plain turns, and what of it is not taught."""
-    keeps = project.redactor.policy.admission.reasoning == "keep"
+    keeps = project.redactor.policy.keeps_reasoning
     why = "a structured answer has no place for it" if keeps else "redaction.yaml drops it"
     told = {
         "context": "The student reads the context documents of {} traces.",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill_gov.records.digest import digest_json
-from distill_gov.stages.chats import keeps_reasoning
 from distill_gov.traces import Trace, recorded_answer, reference_answer
 from evals.evidence import Subject
 from evals.structured import judge
@@ -22,7 +21,7 @@ def recorded_answers(project: Project, traces: Sequence[Trace]) -> list[str] | N
 
     A subject that answered only some of the cases would not be comparable.
     """
-    reasoning = keeps_reasoning(project.redactor) and project.answer_schema is None
+    reasoning = project.redactor.policy.keeps_reasoning and project.answer_schema is None
     answers = []
     for trace in traces:
         answer = recorded_answer(trace, reasoning=reasoning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill_gov.stages.chats import asked, keeps_reasoning
+from distill_gov.stages.chats import asked
 from distill_gov.traces import Trace
 from distill_gov.turns import is_context
 
@@ -22,7 +22,7 @@ def turns_taught(project: Project, traces: Sequence[Trace]) -> dict[str, int]:
     ``reasoning_left_out``: whether the student sees it. ``unread_by_teacher``: turns that the student reads and a prompted
     teacher does not.
     """
-    keeps = keeps_reasoning(project.redactor)
+    keeps = project.redactor.policy.keeps_reasoning
     counts = dict.fromkeys(("context", "tools", "reasoning_taught", "reasoning_left_out", "unread_by_teacher"), 0)
     for trace in traces:
         reasoned = [turn for turn in trace.messages if "reasoning" in turn]

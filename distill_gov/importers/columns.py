@@ -111,7 +111,8 @@ def _dialect(columns: Collection[str]) -> Dialect | None:
 
 
 def _exported(dialect: Dialect, rows: Sequence[Row], names: ImportMap, key: Subkey | None, path: Path) -> Export:
-    return exported(dialect, rows, key, own_group=names.group is not None, source=str(path))
+    own = [part for part in ("id", "group") if getattr(names, part) is not None]
+    return exported(dialect, rows, key, own=own, source=str(path))
 
 
 def _parts(shape: str) -> list[str]:

@@ -7,7 +7,7 @@ other kinds, failed ones and those without an output are passed over, and counte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,8 @@ class Dialect:
     type: Callable[[Mapping[str, Any]], str]
     """What kind of row it is; empty: a whole trace."""
     model_calls: str
+    types: frozenset[str]
+    """The tool's own kinds of rows; any other word is a stranger's, and is not shown."""
     is_root: Callable[[Mapping[str, Any]], bool]
     failed: Callable[[Mapping[str, Any]], bool]
     objects: tuple[str, ...]
@@ -65,11 +67,11 @@ class Export:
     columns_left_out: Counter[str] = field(default_factory=Counter)
 
 
-def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_group: bool, source: str) -> Export:
+def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own: Collection[str], source: str) -> Export:
     """The calls of a model among the rows, each as a row with ``messages``, ``id`` and ``group``.
 
     Args:
-        own_group: whether a map file names another column for the group.
+        own: which of ``id`` and ``group`` a map file names columns for.
         source: the file.
 
     Raises:
@@ -85,14 +87,14 @@ def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_g
             made.passed_over[reason] += 1
             continue
         more: dict[str, Any] = {"messages": _conversation(dialect, row, made.left_out)}
-        if filled(own := _first(row.held, dialect.id)):
-            more["id"] = opaque(own, "t", key, row.where)
-        groups = [] if own_group else [group for group in dialect.groups(row.held) if filled(group)]
+        if "id" not in own and filled(name := _first(row.held, dialect.id)):
+            more["id"] = opaque(name, "t", key, row.where)
+        groups = [] if "group" in own else [group for group in dialect.groups(row.held) if filled(group)]
         if groups:
             more["group"] = opaque(groups[0], "g", key, row.where)
         # A list of tags has no names to keep them under.
         made.columns_left_out.update(["tags"] if filled(row.held.get("tags")) else [])
-        taken = ("id", "tags", *(() if own_group else ("group",)))
+        taken = {"tags", *({"id", "group"} - set(own))}
         made.rows.append(Row(row.where, {**{k: v for k, v in row.held.items() if k not in taken}, **more}))
     if not made.rows:
         raise NothingLeftError(
@@ -108,7 +110,7 @@ def _read(dialect: Dialect, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _passed_over(dialect: Dialect, held: Mapping[str, Any], calls_only: bool) -> str:
     if calls_only and dialect.type(held) != dialect.model_calls:
-        return dialect.type(held) or "without a type"
+        return dialect.type(held) if dialect.type(held) in dialect.types else "of another type"
     if not calls_only and not dialect.is_root(held):
         return "below another"
     if dialect.failed(held):

@@ -44,6 +44,9 @@ LANGFUSE = Dialect(
     groups=_groups,
     type=lambda held: str(held.get("type", "")).upper(),
     model_calls="GENERATION",
+    types=frozenset(
+        ("SPAN", "GENERATION", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
+    ),
     is_root=_is_root,
     failed=lambda held: held.get("level") == "ERROR",
     objects=("metadata",),

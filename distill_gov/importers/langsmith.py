@@ -44,6 +44,7 @@ LANGSMITH = Dialect(
     groups=_groups,
     type=lambda held: str(held.get("run_type", "")).lower(),
     model_calls="llm",
+    types=frozenset(("llm", "chain", "tool", "retriever", "embedding", "prompt", "parser")),
     is_root=_is_root,
     failed=lambda held: bool(held.get("error")) or held.get("status") == "error",
     objects=("extra", "metadata", "parent_run_ids"),

@@ -91,10 +91,11 @@ def test_langfuse_generations_are_the_traces_and_the_rest_is_counted(tmp_path: P
         lf_observation(id="b" * 32, type="SPAN"),
         lf_observation(id="c" * 32, type="TOOL", parent_observation_id=HEX),
         lf_observation(id="d" * 32, level="ERROR", output=""),
+        lf_observation(id="f" * 32, type=PERSON),
         lf_observation(id="e" * 32, output=""),
     ]
     got = _import(_lines(tmp_path, *rows))
-    assert "2 rows; passed over: 1 SPAN, 1 TOOL, 1 failed, 1 without input or output; " in got.said
+    assert "2 rows; passed over: 1 SPAN, 1 TOOL, 1 failed, 1 of another type, 1 without input or output; " in got.said
     assert "; left out of turns: temperature; columns left out: " in got.said
     assert [_pairs(trace) for trace in got.traces] == [PAIRS, PAIRS]
     assert {trace.group for trace in got.traces} == {HEX}

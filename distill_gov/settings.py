@@ -8,8 +8,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
+from redaction.filters.policy import DiversityPolicy, NearDuplicatePolicy
 
-__all__ = ["DistillSettings", "EvaluateSettings", "LossSettings", "StudentSettings", "TeacherSettings", "TrainSettings"]
+__all__ = [
+    "DistillSettings",
+    "EvaluateSettings",
+    "LossSettings",
+    "StudentSettings",
+    "TeacherSettings",
+    "TeachingSettings",
+    "TrainSettings",
+]
 
 
 class TeacherSettings(Settings):
@@ -90,6 +99,15 @@ class EvaluateSettings(Settings):
     """Requests timed one at a time, for the latencies."""
 
 
+class TeachingSettings(Settings):
+    """What of the traces and answers is taught."""
+
+    near_duplicates: NearDuplicatePolicy | None = None
+    """Prompts as alike as this are taught once: the lowest id stays, before the teacher is paid. Left out: all stay."""
+    diversity: DiversityPolicy | None = None
+    """Of several answers to one prompt, how many that differ are taught. Left out: all."""
+
+
 class DistillSettings(Settings):
     """The whole of ``distill.yaml``. Paths are relative to the project."""
 
@@ -106,6 +124,7 @@ class DistillSettings(Settings):
     """Ground truth to score redaction with."""
     suites: dict[str, str] = Field(default_factory=dict)
     teacher: TeacherSettings
+    teaching: TeachingSettings = TeachingSettings()
     student: StudentSettings = StudentSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

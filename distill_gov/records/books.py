@@ -31,6 +31,12 @@ class Decision:
     """A reason code, never text of the item."""
     parent: str | None = None
     """The item this one was made from, for items that a stage made."""
+    fired: tuple[str, ...] = ()
+    """Every rule that fired, flags included, as ``rule@version:reason``; empty in books of before this was recorded."""
+
+    def __post_init__(self) -> None:
+        # A row of a file has a list, or nothing.
+        object.__setattr__(self, "fired", tuple(self.fired or ()))
 
 
 DECISION_FORMAT = "decisions"
@@ -44,6 +50,7 @@ DECISION_SCHEMA = pa.schema(
         pa.field("rule_version", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("parent", pa.string()),
+        pa.field("fired", pa.list_(pa.string())),
     ]
 )
 

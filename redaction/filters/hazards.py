@@ -43,7 +43,8 @@ _LEXICON = {
       | (?:hurt|harm|injure|beat|push|punch|attack|threaten|burn|drug)(?:ing|s)?\s+(?:up\s+)?{_PERSON}
       | physically\s+hurt\w* | break\s+(?:someone|somebody|his|her|their)(?:'s)?\s+(?:jaw|arms?|legs?|neck|nose|fingers?
         |bones?)
-      | (?:hire|pay|find)\s+(?:a\s+)?(?:killer|hit\s?man|assassin) | hit\s?man | contract\s+killing
+      | (?:hire|pay|find)\s+(?:a\s+)?(?:killer|hit\s?man|assassin) | hit\s?man | contract\s+killing | firearms? | rifles?
+        | pistols? | (?:hand|shot)?guns?\b | weapons?\b | ammunition
         | get\s+away\s+with\s+murder
       | (?:terror(?:ist)?|knife|acid|gun)\s+attacks? | mass\s+shooting | shoot\s+up\s+(?:a|the|my) | (?:hide
         |dispose\s+of)\s+(?:a|the)\s+body
@@ -62,8 +63,9 @@ _LEXICON = {
         | key\s?loggers? | botnets? | ddos
       | (?:write|make|build|code|spread)\s+(?:me\s+)?(?:a\s+)?(?:computer\s+)?virus | (?:spear\s+)?phish\w*
         | credential\s+stuffing
-      | (?:steal|stole|stolen|rob|robb|shoplift|burgl|loot|pickpocket)\w*\s+(?:(?:a|an|the|my|your|from|some|other)\s+)?\w+
-        | burglary | heist | hot-?wire
+      | (?:steal(?:s|ing)?|stole|stolen|thief|thieves|theft|rob(?:s|bed|bing|bery|beries)?|shop-?lift\w*|burgl\w+
+          |loot(?:ed|ing)|pick-?pocket\w*)\b | illegal(?:ly)? | fraud\w* | swindl\w+ | forg(?:e|ed|ing|ery)\b
+      | (?:trick|con|deceiv|rip)\w*\s+(?:\w+\s+){0,4}(?:out\s+of|into\s+(?:paying|giving|sending)|off)\b | heist | hot-?wire
       | (?:fake|false|forg\w+|counterfeit\w*|backdat\w+|falsif\w+|bogus)\s+(?:\w+\s+){0,3}(?:invoices?|receipts?|ids?
         |passports?|licen[cs]es?|documents?|money
           |notes?|cards?|certificates?|charit\w+|reviews?|votes?|tickets?|qr\s+codes?|cigarettes?|prescriptions?
@@ -125,7 +127,8 @@ _LEXICON = {
       | represent\s+myself\s+in\s+court | (?:write|draft)\s+(?:me\s+)?(?:a|my)\s+(?:will|lawsuit|contract)\b | legal\s+advice
     """,
     "prv": rf"""
-        dox(?:x?ed|x?ing|x)?\b | stalk\w* | spy(?:ing|ware)?\s+on | spy\s?cam\w* | hidden\s+camera | (?:track|follow|watch
+        dox(?:x?ed|x?ing|x)?\b | stalk\w* | spy(?:ing)?\b | snoop\w* | eavesdrop\w* | wire-?tap\w* | bug(?:ging)?\s+(?:his
+          |her|their|the) | spy(?:ing|ware)?\s+on | spy\s?cam\w* | hidden\s+camera | (?:track|follow|watch
           |monitor|listen\s+to|record|film)\w*\s+{_PERSON}
           (?:'s|s)?\s+(?:\w+\s+){{0,8}}?(?:secre\w*|car|phone|without|messages|calls) | behind\s+(?:her|his|their)\s+back
             | (?:in\s+secre?i?t|secretly)

@@ -20,41 +20,39 @@ _BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 
-_I = r"(?:i|we|our\s+team|this\s+desk|the\s+assistant)"
-_NOT = (
-    r"(?:can(?:no|')?t|can\s*not|could\s?n(?:o|')?t|wo\s?n't|will\s+not|would\s?n(?:o|')?t|shall\s+not|must\s+not|mustn't"
-    r"|(?:am|are|'m|'re)\s+(?:not\s+able|unable)\s+to"
-    r"|(?:am|are|'m|'re)\s+not\s+(?:allowed|permitted|going|willing|comfortable|in\s+a\s+position)(?:\s+to)?|do\s?n(?:o"
-    r"|')?t\s+(?:feel\s+comfortable)?|do\s+not"
-    r"|(?:have|need|am\s+going)\s+to\s+(?:decline|refuse|pass)|must\s+(?:decline|refuse)|(?:respectfully\s+)?(?:decline"
-    r"|refuse)\s+to)"
+_WE = r"(?:i|we|our\s+(?:team|desk)|the\s+assistant)"
+_ARE = r"(?:'m|'re|\s+am|\s+are|\s+is)"
+_CANNOT = (
+    r"(?:can\s?not|can'?t|could\s+not|couldn'?t|will\s+not|won'?t|would\s+not|wouldn'?t|shall\s+not|must\s+not|mustn't|cannot"
+    r"|do\s+not|don'?t|never)"
 )
-_TO_HELP = (
-    r"(?:help|assist|support|provide|give|share|offer|write|create|generate|make|draft|produce|explain|show|tell|teach"
-    r"|advise|discuss|answer|fulfil|fulfill|comply"
-    r"|engage|participate|take\s+part|do\s+(?:that|this|it|such)|go\s+along|encourage|recommend|describe|say|send"
-    r"|look\s+up|hand|be\s+part|continue|facilitate|process)"
+_UNWILLING = r"(?:unable|not\s+(?:able|allowed|permitted|going|willing|prepared|comfortable|in\s+a\s+position))"
+_DO = (
+    r"(?:help|assist|support|provid|giv|shar|offer|writ|creat|generat|mak|draft|produc|explain|show|tell|teach|advis"
+    r"|discuss|answer"
+    r"|fulfil|comply|complying|engag|participat|tak(?:e|ing)\s+part|do(?:ing)?\s+(?:that|this|it|such)|go(?:ing)?\s+along"
+    r"|encourag"
+    r"|condon|promot|recommend|describ|sa(?:y|ying)|send|look(?:ing)?\s+up|hand|be\s+(?:part|able)|continu|facilitat"
+    r"|process)l?(?:e|ing)?"
 )
+_UNLESS = r"(?!\s+(?:you\s+)?(?:until|unless|before|without\s+(?:the|your|an?)\s+(?:order|number|receipt|address|details)))"
+"""What follows is a condition, and what was asked will be done."""
 _REFUSES = re.compile(
     rf"""\b(?:
-        {_I}(?:'m|'re|\s+am|\s+are)?\s*(?:(?:really|very|so|truly)?\s*(?:sorry|afraid)\s*,?\s*(?:but
-          |that)?\s*,?\s*{_I}?)?\s*{_NOT}\s+(?:\w+\s+){{0,3}}?{_TO_HELP}\b
-          (?!\s+(?:you\s+)?(?:until|unless|before|without\s+(?:the|your|an?)\s+(?:order|number|receipt|address|details)))
-      | (?:sorry|apologi[sz]e|afraid
-        |regret)\b[^.!?\n]{{0,20}}[,;:\s]\s*(?:but\s+)?(?:that\s+)?{_I}?\s*{_NOT}\s+(?:\w+\s+){{0,3}}?{_TO_HELP}\b
-          (?!\s+(?:you\s+)?(?:until|unless|before))
-      | {_I}\s+(?:must|have\s+to|need\s+to|will|'ll)\s+(?:respectfully\s+|politely\s+)?(?:decline|refuse)\b
-        | {_I}\s+(?:respectfully\s+)?(?:decline|refuse)\b
-      | (?:is|'s)\s+(?:not|n't)\s+(?:something|a\s+thing)\s+(?:that\s+)?{_I}(?:'m|'re|\s+\w+|'ll|'d){{0,3}}?\s*(?:can|could
-        |will|would|do|able|help|support|assist|discuss)\b
-      | not\s+something\s+(?:that\s+)?{_I}\s+(?:can|could|will|would|do|are|am)\b
-      | (?:against|violat\w+|outside|breach\w*\s+of)\s+(?:my|our|the|its)\s+(?:\w+\s+){{0,2}}(?:polic\w+|guidelines|rules
-        |principles|programming|terms|values)\b
-      | no\s+(?:help|advice|instructions?)\s+(?:with|on|for)\s+(?:that|this)\s+(?:from\s+(?:us|me)|here)
-      | {_I}\s+(?:do\s?n(?:o|')?t|do\s+not|never)\s+(?:help|assist|support|condone|promote|encourage|provide|give
-        |take\s+part)\b
-      | (?:unable|not\s+able|not\s+possible\s+for\s+(?:me|us))\s+to\s+(?:help|assist|comply|fulfil+|provide|share|support
-        |answer)\b(?!\s+(?:you\s+)?(?:until|unless|before))
+        {_WE}(?:'ll|'d)?\s+(?:really\s+|just\s+|simply\s+|also\s+)?{_CANNOT}\s+(?:\w+\s+){{0,3}}?{_DO}\b{_UNLESS}
+      | (?:sorry|apolog\w+|afraid|regret|unfortunately|no)\b[^.!?\n]{{0,20}}[,;:.]?\s+(?:but\s+|that\s+)?{_WE}?\s*{_CANNOT}
+          \s+(?:\w+\s+){{0,3}}?{_DO}\b{_UNLESS}
+      | {_WE}{_ARE}\s+{_UNWILLING}\s+(?:to\s+|with\s+)?(?:\w+\s+){{0,2}}?{_DO}\b{_UNLESS}
+      | {_WE}(?:\s+would|'d)\s+(?:rather|prefer)\s+not\b
+      | {_WE}(?:'ll|\s+(?:must|will|have\s+to|need\s+to)|{_ARE}\s+going\s+to)?\s+(?:respectfully\s+|politely\s+)?
+          (?:decline|refuse|have\s+to\s+pass|pass\s+on\s+this)\b
+      | (?:not|n't)\s+(?:something|a\s+(?:thing|request|topic))\s+(?:that\s+)?{_WE}(?:'ll|'d|{_ARE}|\s+\w+)
+      | (?:something|request|topic|thing|one)\s+(?:that\s+)?{_WE}(?:'ll|\s+will|\s+have\s+to|\s+must)\s+(?:not\s+\w+
+        |turn\s+down|decline)
+      | (?:it|this|that|which|request|so|doing\s+so)\s+(?:\w+\s+){{0,2}}(?:against|violates?|outside|falls?\s+outside
+        |breach\w*)\s+
+          (?:of\s+)?(?:(?:my|our|the|its)\s+(?:\w+\s+){{0,2}}(?:polic\w+|guidelines|rules|principles|programming|terms|values)
+          |what\s+{_WE}{_ARE}\s+allowed)
     )""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -68,7 +68,7 @@ def test_own_injection_phrases_and_filters_left_out(policy: RedactionPolicy) -> 
             "injection_phrases": ["open sesame"],
             "near_holdout": NearHoldoutRule(action="off"),
             "exact_duplicates": Rule(action="off"),
-        }  # fmt: skip
+        }
     )
     changed = policy.model_copy(update={"filters": policy.filters.model_copy(update={"prompts": only})})
     filters = prompt_filters(changed, [], [])

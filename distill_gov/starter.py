@@ -61,14 +61,20 @@ admission:
 filters:
   prompts:
     empty: true
+    role: drop
+    invisible: flag                 # off, flag (recorded, the item stays) or drop; true is drop
+    hazards: flag                   # words of hazards, by MLCommons' codes
     exact_duplicates: true
     near_holdout: {{ngram: 8, threshold: 0.7, shingle: 5}}
     injection: true
   answers:
     empty: true
     truncated: true
+    role: flag
     repetition: true
+    gopher: flag
     boilerplate: true
+    refusal: flag                   # of a harmless message; that of a hazardous one is a good example, and counted
     secrets: true
     echo: true
     residual: true

@@ -85,9 +85,11 @@ def build_index(source: Path, target: Path, key: Subkey, ngram: int = NGRAM) -> 
         target: the index file.
 
     Raises:
-        MissingFileError, MalformedFileError: a source that is not there or cannot be read.
+        MissingFileError, MalformedFileError: a source that is not there or cannot be read; or the target is another file.
         NothingLeftError: no text is as long as a run.
     """
+    if target.exists():
+        read_parquet(target, format=_FORMAT)  # A new index may take an old one's place, and no other file's.
     found: set[int] = set()
     count = 0
     for text in _texts(source):

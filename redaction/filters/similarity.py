@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from redaction.filters.ngrams import folded
@@ -24,6 +25,15 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b)
 
 
+@cache
+def _bands(threshold: float) -> tuple[int, int]:
+    """Bands and rows that datasketch takes for a threshold; it integrates to find them, which takes a while."""
+    from datasketch import MinHashLSH
+
+    lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    return int(lsh.b), int(lsh.r)
+
+
 class NeighbourIndex:
     """Shingle sets that can be asked for near neighbours.
 
@@ -36,7 +46,7 @@ class NeighbourIndex:
 
         self._threshold, self._size = threshold, size
         self._sets: dict[str, frozenset[str]] = {}
-        self._lsh = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
+        self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(max(0.1, threshold - 0.2)))
 
     def nearest(self, text: str) -> float:
         """The Jaccard index with the nearest neighbour at the threshold or over it; 0 where there is none."""

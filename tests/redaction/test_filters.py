@@ -7,7 +7,7 @@ import pytest
 from distill_gov.records.errors import DuplicateIdError
 from redaction import RedactionPolicy, Redactor
 from redaction.filters import AnswerItem, FilterHit, PromptItem, answer_filters, decide, flag_reply, prompt_filters
-from redaction.filters.policy import NearDuplicatePolicy, NearHoldoutRule, Rule
+from redaction.filters.policy import HazardRule, NearDuplicatePolicy, NearHoldoutRule, Rule
 
 PROMPTS = {
     "p01": "The robot vacuum spins on the spot three times, says E14 and goes to sleep. What is E14?",
@@ -68,6 +68,9 @@ def test_own_injection_phrases_and_filters_left_out(policy: RedactionPolicy) -> 
             "injection_phrases": ["open sesame"],
             "near_holdout": NearHoldoutRule(action="off"),
             "exact_duplicates": Rule(action="off"),
+            "role": Rule(action="off"),
+            "invisible": Rule(action="off"),
+            "hazards": HazardRule(action="off"),
         }
     )
     changed = policy.model_copy(update={"filters": policy.filters.model_copy(update={"prompts": only})})

@@ -17,6 +17,7 @@ __all__ = [
     "DiversityPolicy",
     "FilterPolicy",
     "GopherRule",
+    "HardRule",
     "HazardRule",
     "LanguageRule",
     "LengthRule",

@@ -158,7 +158,7 @@ def _near_holdout(
     index = NeighbourIndex(rule.threshold, rule.shingle)
     exact = {plain for text in holdout if (plain := folded(text))}
     for number, plain in enumerate(sorted(exact)):
-        index.add(str(number), plain)
+        index.add(str(number), index.signed(plain))
 
     def tags(item: PromptItem) -> Iterator[Tag]:
         plain = folded(item.text)
@@ -166,7 +166,7 @@ def _near_holdout(
             yield Tag("same_as_holdout")
         if shared := len(runs & ngrams(item.text, rule.ngram)):
             yield Tag("shares_ngram", shared)
-        if plain and (near := index.nearest(item.text)):
+        if plain and (near := index.nearest(index.signed(item.text))):
             yield Tag("near_duplicate", round(near, 4))
         if item.id in raw_shared:
             yield Tag("shares_raw_ngram", raw_shared[item.id])

@@ -11,6 +11,9 @@ from redaction.filters.policy import DiversityPolicy, NearDuplicatePolicy
 
 __all__ = ["NeighbourIndex", "jaccard", "near_duplicates", "shingles", "too_alike"]
 
+Signed = tuple[frozenset[str], Any]
+"""Shingles and their MinHash."""
+
 _PERMUTATIONS = 128
 _SEED = 1
 
@@ -34,6 +37,14 @@ def _bands(threshold: float) -> tuple[int, int]:
     return int(lsh.b), int(lsh.r)
 
 
+@cache
+def _empty() -> Any:
+    """To be copied: permutations drawn anew for every text took half of the time."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
+
+
 class NeighbourIndex:
     """Shingle sets that can be asked for near neighbours.
 
@@ -48,23 +59,22 @@ class NeighbourIndex:
         self._sets: dict[str, frozenset[str]] = {}
         self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(max(0.1, threshold - 0.2)))
 
-    def nearest(self, text: str) -> float:
+    def signed(self, text: str) -> Signed:
+        """A text as the index compares it."""
+        found = shingles(text, self._size)
+        minhash = _empty().copy()
+        minhash.update_batch([s.encode("utf-8", "surrogatepass") for s in sorted(found)])
+        return found, minhash
+
+    def nearest(self, signed: Signed) -> float:
         """The Jaccard index with the nearest neighbour at the threshold or over it; 0 where there is none."""
-        own = shingles(text, self._size)
-        found = (jaccard(own, self._sets[key]) for key in self._lsh.query(self._hash(own)))
+        own, minhash = signed
+        found = (jaccard(own, self._sets[key]) for key in self._lsh.query(minhash))
         return max((index for index in found if index >= self._threshold), default=0.0)
 
-    def add(self, key: str, text: str) -> None:
-        self._sets[key] = shingles(text, self._size)
-        self._lsh.insert(key, self._hash(self._sets[key]))
-
-    @staticmethod
-    def _hash(found: frozenset[str]) -> Any:
-        from datasketch import MinHash
-
-        minhash = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
-        minhash.update_batch([s.encode("utf-8", "surrogatepass") for s in sorted(found)])
-        return minhash
+    def add(self, key: str, signed: Signed) -> None:
+        self._sets[key], minhash = signed
+        self._lsh.insert(key, minhash)
 
 
 def near_duplicates(texts: Iterable[tuple[str, str]], policy: NearDuplicatePolicy) -> Mapping[str, float]:
@@ -78,10 +88,11 @@ def near_duplicates(texts: Iterable[tuple[str, str]], policy: NearDuplicatePolic
     for name, text in texts:
         if not folded(text):
             continue
-        if near := index.nearest(text):
+        signed = index.signed(text)
+        if near := index.nearest(signed):
             found[name] = near
         else:
-            index.add(name, text)
+            index.add(name, signed)
     return found
 
 

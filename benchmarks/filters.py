@@ -10,8 +10,8 @@ Refusals are told from answers on `benchmarks/data/refusals.jsonl`: 100 invented
 purpose (by a language model, as the rest of the demo's data). The patterns were tuned on the one half (`tuning`), the other
 (`held`) was only scored. It is small and of one hand: it is no XSTest, and says how the patterns fare on replies of that kind.
 A second set is the demo's own replies by their label. The hazard lexicon is scored on the demo's hazardous and benign suites
-and, where `../shared/data/simple_safety_tests` is (100 unsafe prompts, CC-BY-4.0), on that, each in the part that was read while
-it was written (`tuning`) and the part that was not (`held`). What is not there is skipped, and said.
+and, where `../shared/data/simple_safety_tests` is (100 unsafe prompts, CC-BY-4.0), on that, each in the part that was read
+while it was written (`tuning`) and the part that was not (`held`). What is not there is skipped, and said.
 """
 
 from __future__ import annotations

@@ -64,13 +64,11 @@ def gopher_repetition(text: str, profile: Literal["short", "web"] = "short") -> 
     said 3 times.
     """
     short = profile == "short"
-    for name, parts, share, characters in (
-        ("line", text.splitlines(), _LINES, _LINE_CHARACTERS),
-        ("paragraph", re.split(r"\n\s*\n", text), _PARAGRAPHS, _PARAGRAPH_CHARACTERS),
-    ):
-        yield from _duplicates(
-            name, [p for part in parts if (p := part.strip())], share, characters, _SHORT_LINES if short else 1
-        )
+    if "\n" in text:
+        lines, paragraphs = text.splitlines(), re.split(r"\n\s*\n", text)
+        least = _SHORT_LINES if short else 1
+        yield from _duplicates("line", lines, _LINES, _LINE_CHARACTERS, least)
+        yield from _duplicates("paragraph", paragraphs, _PARAGRAPHS, _PARAGRAPH_CHARACTERS, least)
     words = [w.casefold() for w in _WORD.findall(text)]
     total = sum(map(len, words))
     if not total or (short and len(words) < _SHORT_WORDS):
@@ -92,19 +90,20 @@ def _grams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
 
 
 def _duplicates(name: str, parts: Sequence[str], share: float, characters: float, least: int) -> Iterator[Tag]:
-    if len(parts) < least:
+    stripped = [bare for part in parts if (bare := part.strip())]
+    if len(stripped) < least:
         return
     seen: set[str] = set()
     again = []
-    for part in parts:
+    for part in stripped:
         if part in seen:
             again.append(part)
         seen.add(part)
     if not again:
         return
-    if (found := len(again) / len(parts)) > share:
+    if (found := len(again) / len(stripped)) > share:
         yield Tag(f"duplicate_{name}s", round(found, 4))
-    if (found := sum(map(len, again)) / sum(map(len, parts))) > characters:
+    if (found := sum(map(len, again)) / sum(map(len, stripped))) > characters:
         yield Tag(f"duplicate_{name}_characters", round(found, 4))
 
 

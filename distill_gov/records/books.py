@@ -33,6 +33,8 @@ class Decision:
     """The item this one was made from, for items that a stage made."""
     fired: tuple[str, ...] = ()
     """Every rule that fired, flags included, as ``rule@version:reason``; empty in books of before this was recorded."""
+    slice: str = ""
+    """The slice of the trace, redacted; empty where it has none."""
 
     def __post_init__(self) -> None:
         # A row of a file has a list, or nothing.
@@ -50,6 +52,7 @@ DECISION_SCHEMA = pa.schema(
         pa.field("rule_version", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("parent", pa.string()),
+        pa.field("slice", pa.string(), nullable=False),
         pa.field("fired", pa.list_(pa.string())),
     ]
 )

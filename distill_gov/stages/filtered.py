@@ -65,7 +65,7 @@ class Filtering:
             guarded: the holdout's redacted prompts.
         """
         policy, settings = self.project.redactor.policy, self.project.settings
-        items = [PromptItem(c.trace, c.text, _roles(c), self._known(traces[c.trace])) for c in chats]
+        items = [PromptItem(c.trace, c.text, c.beside, _roles(c), self._known(traces[c.trace])) for c in chats]
         rule = policy.filters.prompts.near_holdout
         shared: Mapping[str, int] = {}
         if rule.on and rule.raw:
@@ -124,6 +124,9 @@ class Filtering:
             "licence": trace.licence,
             "language": trace.language or "",
             "retention_until": trace.retention_until.isoformat(),
+            "purpose": trace.purpose or "",
+            "region": trace.region or "",
+            "tenant": trace.tenant or "",
             **{f"tags.{name}": str(value).lower() if isinstance(value, bool) else value for name, value in trace.tags.items()},
             "teacher.kind": teacher.kind,
             "teacher.licence": teacher.licence,

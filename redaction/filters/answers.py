@@ -63,7 +63,7 @@ class AnswerItem:
         return self.refused or refuses(self.reply_text)
 
 
-_SECRET = frozenset({"API_KEY", "PASSWORD", "URL"})
+_SECRET = frozenset({"API_KEY", "PASSWORD", "SECRET_URL"})
 _WORD = re.compile(r"\w")
 
 Tags = Callable[[AnswerItem], Iterable[Tag]]

@@ -34,7 +34,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Shingle = Annotated[int, Field(ge=2, le=20)]
 Count = Annotated[int, Field(ge=1)]
-_METADATA = r"^(consent|licence|language|retention_until|tags\.\S+|teacher\.(kind|licence|revision|terms_accepted_by))$"
+_METADATA = (
+    r"^(consent|licence|language|retention_until|purpose|region|tenant|tags\.\S+"
+    r"|teacher\.(kind|licence|revision|terms_accepted_by))$"
+)
 Phrases = list[Annotated[str, Field(min_length=1, pattern=r"\S")]]
 
 HAZARDS = (

@@ -31,6 +31,8 @@ class PromptItem:
 
     id: str
     text: str
+    beside: str = ""
+    """What neither the user nor a model wrote: documents and tools' results. An injection may stand there as well."""
     roles: tuple[str, ...] = ("user",)
     """Who speaks, turn by turn."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -73,10 +75,9 @@ def prompt_filters(
         filters.add("prompt/metadata", "1", Rule(), lambda i: papers(i.metadata))
     filters.text("prompt/length", "1", wanted.length, length)
     filters.text("prompt/language", language.VERSION, wanted.language, language.language)
-    filters.text(
-        "prompt/injection", injection.VERSION, wanted.injection, lambda _: injection.injection(wanted.injection_phrases)
-    )
-    filters.text("prompt/invisible", "1", wanted.invisible, lambda _: invisible)
+    injected = injection.injection(wanted.injection_phrases)
+    filters.add("prompt/injection", injection.VERSION, wanted.injection, lambda i: _everywhere(injected, i))
+    filters.add("prompt/invisible", "1", wanted.invisible, lambda i: _everywhere(invisible, i))
     filters.found += hazard_filters(PROMPT_HAZARDS, wanted.hazards, lambda i: i.text)
     if wanted.near_holdout.on:
         filters.add(
@@ -131,6 +132,10 @@ def hazard_filters(rule: str, wanted: HazardRule, text: Callable[[Any], str]) ->
         scores = hazards.scored(wanted, scorer)
         found.append(Filter(f"{rule}/{wanted.scorer}", scorer.version, lambda item: scores(text(item)), wanted.action))
     return found
+
+
+def _everywhere(tags: Callable[[str], Iterable[Tag]], item: PromptItem) -> list[Tag]:
+    return [*tags(item.text), *(tags(item.beside) if item.beside else ())]
 
 
 def _roles(item: PromptItem) -> Iterator[Tag]:

@@ -114,6 +114,25 @@ def seal(directory: Directory = HERE, as_json: AsJson = False) -> int:
     return _show(as_json, {"format": format_name("ledger"), **asdict(entry)}, told)
 
 
+@app.command()
+def protect(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .txt, .md or .jsonl file, or a directory of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where to; below the project.")] = Path(
+        "protected.parquet"
+    ),
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Index texts that answers must not repeat verbatim: keyed hashes of 12 words in a row, no text."""
+    from redaction.filters import build_index
+    from redaction.filters.protected import PURPOSE
+
+    made = build_index(source, directory / out, _open(directory).keyring.subkey(PURPOSE))
+    next_step = f"next: `protected_index: {out}` in redaction.yaml, under filters.answers"
+    told = f"indexed {made['texts']:,} texts, {made['hashes']:,} hashes\n{next_step}"
+    return _show(as_json, {**made, "file": str(directory / out)}, told)
+
+
 # --- stages
 
 

@@ -11,15 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
+from redaction.filters.policy import FilterPolicy
 
 __all__ = [
     "AdmissionPolicy",
-    "AnswerFilterPolicy",
     "EntityPolicy",
-    "FilterPolicy",
-    "NearDuplicatePolicy",
-    "NearHoldoutPolicy",
-    "PromptFilterPolicy",
     "RedactionPolicy",
     "load_policy",
 ]
@@ -57,54 +53,6 @@ class AdmissionPolicy(Settings):
     """Traces whose ``retention_until`` has passed are not admitted."""
     reasoning: Literal["drop", "keep"] = "drop"
     """What becomes of the reasoning that a trace's answers come with. Kept, it is redacted and filtered like the rest."""
-
-
-class NearDuplicatePolicy(Settings):
-    """Two prompts are near-duplicates when the Jaccard index of their shingle sets reaches the threshold."""
-
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
-    shingle: Annotated[int, Field(ge=2, le=20)] = 5
-    """Characters of a shingle."""
-
-
-class NearHoldoutPolicy(Settings):
-    """A prompt is near the holdout when it shares a run of words with one of its prompts, or is a near-duplicate of one."""
-
-    ngram: Annotated[int, Field(ge=3, le=50)] = 8
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    shingle: Annotated[int, Field(ge=2, le=20)] = 5
-
-
-class PromptFilterPolicy(Settings):
-    """Filters of prompts, before the teacher is paid. A filter that is left out does not run."""
-
-    empty: bool = False
-    exact_duplicates: bool = False
-    near_duplicates: NearDuplicatePolicy | None = None
-    near_holdout: NearHoldoutPolicy | None = None
-    injection: bool = False
-    injection_phrases: Phrases = Field(default_factory=list)
-    """Phrases beyond the built-in ones, in any case."""
-
-
-class AnswerFilterPolicy(Settings):
-    """Filters of the teacher's answers. A filter that is left out does not run."""
-
-    empty: bool = False
-    truncated: bool = False
-    max_reply_chars: Annotated[int, Field(ge=1)] | None = None
-    repetition: bool = False
-    boilerplate: bool = False
-    secrets: bool = False
-    echo: bool = False
-    residual: bool = False
-    harm: bool = False
-    forbidden_phrases: Phrases = Field(default_factory=list)
-
-
-class FilterPolicy(Settings):
-    prompts: PromptFilterPolicy = Field(default_factory=PromptFilterPolicy)
-    answers: AnswerFilterPolicy = Field(default_factory=AnswerFilterPolicy)
 
 
 class RedactionPolicy(Settings):
@@ -162,6 +110,10 @@ class RedactionPolicy(Settings):
         for entity in self.deny:
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        for rule in self.filters.prompts.metadata:
+            tag = rule.field.removeprefix("tags.")
+            if tag != rule.field and tag not in self.tags:
+                raise ValueError(f"a filter reads the tag {tag[:40]!r}, which `tags` does not let out of the data")
         return self
 
     @property

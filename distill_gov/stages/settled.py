@@ -38,7 +38,18 @@ HOLDOUT, FORMAT_SUITE, RATINGS = "holdout", "format", "ratings"
 SEALED, MEASURED = "holdout.sealed", "student.measured"
 """Events of the ledger."""
 
-_TOOLS = ("distill-gov", "torch", "transformers", "presidio-analyzer", "spacy", "llguidance", "numpy", "scipy")
+_TOOLS = (
+    "distill-gov",
+    "torch",
+    "transformers",
+    "presidio-analyzer",
+    "spacy",
+    "py3langid",
+    "datasketch",
+    "llguidance",
+    "numpy",
+    "scipy",
+)
 
 
 def exported_stage(kind: RatingsKind) -> str:

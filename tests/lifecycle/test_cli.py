@@ -213,7 +213,7 @@ def ran(capsys: pytest.CaptureFixture[str]) -> Ran:
 
 
 OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "promote", "verify", "ratings/export", "ratings/import"]
-VERBS = ["init", "import", "seal", "schema", "doctor", "demo", *OF_A_RUN]
+VERBS = ["init", "import", "protect", "seal", "schema", "doctor", "demo", *OF_A_RUN]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,4 +1,4 @@
-"""Purge records: which files lost content lawfully, from which digest to which. With them a purged file is told from a broken one.
+"""Purge records: which files lost content lawfully, from which digest to which. They tell a purged file from a broken one.
 
 A record is written once, before anything is purged, and counts only if the ledger announced it (``purge.begun``): a record that
 nobody announced excuses nothing. It holds keyed hashes and file names; no trace's id and no text.
@@ -6,7 +6,7 @@ nobody announced excuses nothing. It holds keyed hashes and file names; no trace
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "PurgedTrace",
     "Purges",
     "TouchedFile",
+    "purge_notes",
     "read_purges",
     "write_purge",
 ]
@@ -130,6 +131,10 @@ class Purges:
         open_befores = {f.before for _, f in self._moves(path, finished=False)}
         return (walked[-1], *(d for d in walked[:-1] if d in open_befores))
 
+    def of_run(self, run: str) -> Callable[[str, str], tuple[str, ...]]:
+        """:meth:`allowed` for paths below a run."""
+        return lambda name, digest: self.allowed(f"runs/{run}/{name}", digest)
+
     def touching(self, below: str) -> list[tuple[PurgeRecord, TouchedFile]]:
         """Each move of a file below a path, with the record that it is in."""
         paths = dict.fromkeys(f.path for r in self.records for f in r.files if f.path.startswith(below))
@@ -191,3 +196,37 @@ def _record(value: dict[str, Any], path: Path) -> PurgeRecord:
         raise MalformedFileError("not a purge record", where=str(path)) from error
     require_types(record, where=str(path))
     return record
+
+
+def purge_notes(
+    purges: Purges, entries: Sequence[LedgerEntry], run: str, holdout: str, shown: Callable[[int], str] = "{:,}".format
+) -> list[str]:
+    """What a reader of a run must know of purges, in words.
+
+    Args:
+        holdout: digest of the holdout that the run was measured on, as its manifest has it; empty where it was not measured.
+        shown: how a count is shown.
+    """
+    notes = []
+    touched = purges.touching(f"runs/{run}/")
+    if touched:
+        names = ", ".join(dict.fromkeys(record.purge for record, _ in touched))
+        paths = {file.path for _, file in touched}
+        notes.append(
+            f"Files of this run that lost content lawfully (purge {names}): {len(paths)}. They are purged, not broken."
+        )
+    for entry in entries:
+        facts = entry.facts
+        if entry.event == AFFECTED and facts["run"] == run:
+            notes.append(
+                f"The student was made with traces that were purged afterwards (purge {facts['purge']}, {entry.at[:10]}): "
+                f"taught {shown(int(facts['taught']))}, tuned on {shown(int(facts['tuned']))}."
+            )
+    for entry in entries:
+        if entry.event == SEAL_BROKEN and entry.facts["digest"] == holdout:
+            notes.append(
+                f"Purge {entry.facts['purge']} took cases out of the holdout on {entry.at[:10]} "
+                f"({shown(int(entry.facts['rows']))}), which broke its seal: the verdicts stand on the scores of the whole holdout, "
+                "and nobody can measure them again."
+            )
+    return notes

@@ -19,9 +19,9 @@ __all__ = ["Problem", "verify_files"]
 class Problem:
     """One thing that does not hold."""
 
-    kind: Literal["changed", "missing", "added", "unreadable"]
+    kind: Literal["changed", "missing", "added", "unreadable", "unfinished"]
     path: str
-    """POSIX path below the run."""
+    """POSIX path below the run; of a purge, below the project."""
 
 
 def _as_recorded(name: str, digest: str) -> tuple[str, ...]:

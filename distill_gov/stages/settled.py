@@ -15,6 +15,7 @@ from distill_gov.records.digest import digest_file
 from distill_gov.records.layout import RatingsKind
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
+from distill_gov.records.purges import SEAL_BROKEN
 
 __all__ = [
     "FORMAT_SUITE",
@@ -103,9 +104,14 @@ def anchor(path: Path, stage: str, ledger: Ledger, run: str) -> None:
 def attempts(ledger: Ledger, student: str, seal: str) -> int:
     """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured.
 
-    A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing.
+    A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing, and neither
+    does a purge of some of its cases.
     """
     cases = {e.facts["digest"]: e.facts.get("cases") for e in ledger.find(SEALED)}
-    same = {seal, *(other for other, found in cases.items() if found is not None and found == cases.get(seal))}
+    group = {cases.get(seal)}
+    shrunk = [{e.facts["cases_before"], e.facts["cases"]} for e in ledger.find(SEAL_BROKEN)]
+    for pair in (*shrunk, *reversed(shrunk)):
+        group |= pair if group & pair else set()
+    same = {seal, *(other for other, found in cases.items() if found is not None and found in group)}
     order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
     return order.index(student) + 1 if student in order else 0

@@ -8,6 +8,7 @@ never be found again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -38,9 +39,8 @@ __all__ = ["Edit", "Gone", "cached", "edits", "not_searched", "pages"]
 Gone = Callable[[str], bool]
 """Whether a trace, by its id, is to be purged."""
 
-_DATA_LIKE = frozenset(
-    ".csv .tsv .json .jsonl .ndjson .parquet .arrow .xlsx .xls .txt .html .db .sqlite .duckdb "
-    ".gz .zip .tar .tgz .bz2 .xz .zst .pickle .pkl .npy".split()
+_DATA_LIKE = re.compile(
+    r"\.(csv|tsv|jsonl?|ndjson|parquet|arrow|xlsx?|txt|html|db|sqlite|duckdb|gz|zip|tar|tgz|bz2|xz|zst|pickle|pkl|npy)", re.I
 )
 _OURS = frozenset(("runs", "models", "registry", "purges"))
 
@@ -96,7 +96,7 @@ def not_searched(project: Project) -> list[str]:
         parts = path.relative_to(root).parts
         if parts[0] in _OURS or any(part.startswith(".") for part in parts[:-1]) or not path.is_file():
             continue
-        raw = parts[0] == "data" or path.suffix.lower() in _DATA_LIKE
+        raw = parts[0] == "data" or _DATA_LIKE.fullmatch(path.suffix)
         if raw and path.resolve() not in read | named:
             found.append(place(project, path))
     for run in runs_of(project):

@@ -226,7 +226,7 @@ def purge_notes(
         if entry.event == SEAL_BROKEN and entry.facts["digest"] == holdout:
             notes.append(
                 f"Purge {entry.facts['purge']} took cases out of the holdout on {entry.at[:10]} "
-                f"({shown(int(entry.facts['rows']))}), which broke its seal: the verdicts stand on the scores of the whole holdout, "
-                "and nobody can measure them again."
+                f"({shown(int(entry.facts['rows']))}), which broke its seal: the verdicts stand on the scores of the whole "
+                "holdout, and nobody can measure them again."
             )
     return notes

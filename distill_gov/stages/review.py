@@ -2,8 +2,8 @@
 
 What counts is not the rate in the sample but what the sample shows: the exact one-sided 95 % upper bound on the share of all
 rows that the reviewer would reject (hypergeometric: rows are drawn without replacement, so that a review of all rows is exact).
-It is computed as if the rows were drawn without regard to slices; drawing the same share of each varies less. A sample that could
-not show the limit with no row rejected is made larger.
+It is computed as if the rows were drawn without regard to slices; drawing the same share of each varies less. A sample that
+could not show the limit with no row rejected is made larger.
 """
 
 from __future__ import annotations

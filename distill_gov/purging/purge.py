@@ -33,7 +33,7 @@ from distill_gov.records.purges import (
     read_purges,
     write_purge,
 )
-from distill_gov.stages.settled import remove_unfinished
+from distill_gov.stages.settled import remove_unfinished, remove_unfinished_of
 from evals.holdout import cases_digest
 from gates.registry import write_affected
 
@@ -146,12 +146,16 @@ def _selected(project: Project, asked: PurgeRequest, progress: Progress) -> Sele
 def _resume(project: Project, ledger: Ledger, progress: Progress) -> list[str]:
     """Bring to their end what earlier purges announced."""
     purges = read_purges(project.layout, ledger.entries())
-    for name in purges.unannounced:
+    for part in purges.unannounced:
         # Written by a purge that was killed before it announced anything, and so did nothing.
-        (project.layout.purges / name).unlink()
+        (project.layout.purges / part).unlink()
     for name in purges.unfinished:
         log_opening(project, ledger)
-        last = [record for record in purges.records if record.purge == name][-1]
+        parts = [record for record in purges.records if record.purge == name]
+        for path in {file.path for record in parts for file in record.files}:
+            remove_unfinished_of(project.layout.root / path)
+        remove_unfinished_of(project.layout.registry / "affected.json")
+        last = parts[-1]
         plan, record = _planned(project, replace(last, part=last.part + 1, at=now(), actor=ledger.actor), progress)
         _perform(project, ledger, record, plan, progress)
     return list(purges.unfinished)

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import exp, fsum, lgamma
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,8 @@ REASONS: Mapping[str, str] = {
 }
 """Why a row is rejected. Codes only: a reviewer who wrote down what was missed would write down somebody's data."""
 
-_DOUBT = 20
-"""One in so many: the bound holds with 95 % confidence."""
+_DOUBT = 0.05 * (1 - 1e-7)
+"""The bound holds with 95 % confidence; what rounding leaves open counts for the doubt."""
 _KEYS = frozenset(("packet", "row", "decision", "reason"))
 _ROLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
@@ -113,14 +113,24 @@ class ReviewResult:
 def at_most(rejected: int, rows: int, population: int) -> int:
     """Largest number of bad rows in the population under which so few in the sample have a chance of more than 5 %.
 
-    The exact upper bound for sampling without replacement (Cochran (1977), "Sampling Techniques", section 3.6), in integers.
+    The exact upper bound for sampling without replacement (Cochran (1977), "Sampling Techniques", section 3.6).
     """
     low, high = rejected, population - rows + rejected
     while low < high:
         middle = (low + high + 1) // 2
-        ways = sum(comb(middle, i) * comb(population - middle, rows - i) for i in range(rejected + 1))
-        low, high = (middle, high) if ways * _DOUBT > comb(population, rows) else (low, middle - 1)
+        low, high = (middle, high) if _chance(rejected, rows, middle, population) > _DOUBT else (low, middle - 1)
     return low
+
+
+def _chance(rejected: int, rows: int, bad: int, population: int) -> float:
+    """Chance of at most so many rejected rows in the sample if so many are bad in the population: hypergeometric."""
+    whole = _log_ways(population, rows)
+    possible = range(max(0, rows - (population - bad)), min(rejected, bad) + 1)
+    return fsum(exp(_log_ways(bad, i) + _log_ways(population - bad, rows - i) - whole) for i in possible)
+
+
+def _log_ways(of: int, taken: int) -> float:
+    return lgamma(of + 1) - lgamma(taken + 1) - lgamma(of - taken + 1)
 
 
 def rows_needed(population: int, limit: float) -> int:

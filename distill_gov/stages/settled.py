@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import platform
 import re
@@ -85,6 +86,13 @@ def remove_unfinished(run: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def remove_unfinished_of(path: Path) -> None:
+    """Take away what a killed command was writing to put into a file's place."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _UNFINISHED.fullmatch(left.name) and left.is_file():
+            left.unlink()
 
 
 def finish(path: Path, manifest: StageManifest, ledger: Ledger, run: str) -> StageManifest:

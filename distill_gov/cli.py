@@ -224,7 +224,8 @@ def promote(
     project = _open(directory)
     project.run(run).promote(policy, alias, progress=on_stderr())
     promotion = read_aliases(project.layout.registry)[alias]
-    return _show(as_json, asdict(promotion), f"{alias} stands for {promotion.student}\nledger head {project.ledger.head}")
+    told = [f"{alias} stands for {promotion.student}", *project.run(run).purged()[1], f"ledger head {project.ledger.head}"]
+    return _show(as_json, asdict(promotion), "\n".join(told))
 
 
 @app.command()

@@ -222,8 +222,11 @@ def purge_notes(
                 f"The student was made with traces that were purged afterwards (purge {facts['purge']}, {entry.at[:10]}): "
                 f"taught {shown(int(facts['taught']))}, tuned on {shown(int(facts['tuned']))}."
             )
+    chain = {holdout}
     for entry in entries:
-        if entry.event == SEAL_BROKEN and entry.facts["digest"] == holdout:
+        if entry.event == SEAL_BROKEN and entry.facts["digest"] in chain:
+            # A further purge takes from what the one before left.
+            chain.add(str(entry.facts["left"]))
             notes.append(
                 f"Purge {entry.facts['purge']} took cases out of the holdout on {entry.at[:10]} "
                 f"({shown(int(entry.facts['rows']))}), which broke its seal: the verdicts stand on the scores of the whole "

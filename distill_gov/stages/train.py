@@ -65,6 +65,9 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
     facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
+    if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
+        # The build's manifest still lists what was taken away before this student could be taught it.
+        facts["purged_before"] = sorted(purged)
     manifest = StageManifest(
         stage="train",
         inputs=inputs,

@@ -36,7 +36,7 @@ def holding(root: Path, texts: Sequence[str]) -> list[str]:
 
 
 def every_file(root: Path) -> Iterator[Path]:
-    spared = (root / ".distill-gov" / "keys", root / "models", root / "runs" / "r1" / "student")
+    spared = (root / ".distill-gov" / "keys", root / "models")
     yield from (p for p in sorted(root.rglob("*")) if p.is_file() and not any(p.is_relative_to(s) for s in spared))
 
 
@@ -202,6 +202,7 @@ def test_training_after_a_purge_teaches_what_is_left(copy: Path) -> None:
     assert not Project.open(copy).ledger.find("student.affected"), "it was never taught"
     ended = command(copy, "train", "--json")
     assert (ended.code, ended.json["counts"]["examples"]) == (0, len(taught(copy)))
+    assert len(ended.json["facts"]["purged_before"]) == 1
 
 
 def test_expired_traces_go_and_a_dry_run_takes_nothing(fresh: Path) -> None:

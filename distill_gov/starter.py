@@ -43,7 +43,7 @@ entities:
   USERNAME: {{operator: placeholder}}
   PASSWORD: {{operator: placeholder}}
   API_KEY: {{operator: placeholder}}
-  URL: {{operator: placeholder}}
+  SECRET_URL: {{operator: placeholder}}
   CRYPTO: {{operator: placeholder}}
 
 # Your own order and ticket numbers: add `ORDER_NUMBER: {{operator: placeholder}}` above and regular expressions here.

@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from redaction.entities import PRIORITY
 from redaction.recognizers.rule import Hit
 
-__all__ = ["PRIORITY", "resolve"]
-
-PRIORITY = (
-    "URL",
-    "CRYPTO",
-    "API_KEY",
-    "EMAIL",
-    "IBAN",
-    "CARD",
-    "MAC_ADDRESS",
-    "IP_ADDRESS",
-    "NATIONAL_ID",
-    "PASSPORT",
-    "ORDER_NUMBER",
-    "ADDRESS",
-    "BIRTH_DATE",
-    "PASSWORD",
-    "PHONE",
-    "USERNAME",
-    "PERSON",
-)
-"""Entities from the most to the least certain: a checksum beats a shape, and a shape beats a guess."""
+__all__ = ["resolve"]
 
 _RANK = {entity: rank for rank, entity in enumerate(PRIORITY)}
 

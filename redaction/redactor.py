@@ -11,6 +11,7 @@ from typing import Any
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
+from distill_gov.records.layout import ProjectLayout
 from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
@@ -54,18 +55,31 @@ class Redactor:
     and the values they stand for look the same. So the output holds nothing that a second run would find.
     """
 
-    def __init__(self, policy: RedactionPolicy, keyring: KeyRing) -> None:
-        self.policy = policy
-        self._key = keyring.subkey("redaction")
-        self._analyzer = Analyzer(policy)
+    def __init__(self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None) -> None:
+        """Make a redactor.
+
+        Args:
+            policy: what to look for; without one, every entity of the default.
+            keyring: the project's key; without one, a key that lives as long as this object, so that its hashes compare with
+                those of no other.
+        """
+        self.policy = RedactionPolicy() if policy is None else policy
+        self._key = (KeyRing.temporary() if keyring is None else keyring).subkey("redaction")
+        self._analyzer = Analyzer(self.policy)
 
     @classmethod
-    def from_policy(cls, path: Path | str, keyring: KeyRing) -> Redactor:
+    def from_policy(cls, path: Path | str, keyring: KeyRing | None = None) -> Redactor:
         """Read `redaction.yaml` and load what it names.
 
+        Args:
+            keyring: without one, the key of the project that the file lies in; where there is none, as for the constructor.
+
         Raises:
-            BadInputError and its kinds: the policy cannot be used.
+            BadInputError and its kinds: the policy or the key cannot be used.
         """
+        keys = ProjectLayout(Path(path).resolve().parent).keys
+        if keyring is None and KeyRing.exists(keys):
+            keyring = KeyRing.load(keys)
         return cls(load_policy(Path(path)), keyring)
 
     @property

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from redaction.entities import ENTITIES
 from redaction.findings import Redacted
 from redaction.redactor import Redactor
-from redaction.surrogates import ENTITIES, canonical, placeholders
+from redaction.surrogates import canonical, placeholders
 from redaction.unicode import MASK, detection_text
 
 __all__ = ["ResidualHit", "residual", "residual_many"]

@@ -6,30 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from redaction.entities import ENTITIES
 from redaction.findings import Span
 
-__all__ = ["ENTITIES", "Numbering", "canonical", "placeholders"]
-
-ENTITIES = (
-    "ADDRESS",
-    "API_KEY",
-    "BIRTH_DATE",
-    "CARD",
-    "CRYPTO",
-    "EMAIL",
-    "IBAN",
-    "IP_ADDRESS",
-    "MAC_ADDRESS",
-    "NATIONAL_ID",
-    "ORDER_NUMBER",
-    "PASSPORT",
-    "PASSWORD",
-    "PERSON",
-    "PHONE",
-    "URL",
-    "USERNAME",
-)
-"""Every entity that a policy may name. Placeholders of all of them are recognised, whatever the policy: they are no values."""
+__all__ = ["Numbering", "canonical", "placeholders"]
 
 _LARGEST = 999_999
 _PLACEHOLDER = re.compile(rf"<({'|'.join(ENTITIES)})_([1-9][0-9]{{0,5}})>")
@@ -62,8 +42,22 @@ _TITLES = frozenset(
         "mevr",
     )
 )
-_VERBATIM = frozenset({"PASSWORD", "API_KEY", "CRYPTO", "URL"})
-_WORDS = frozenset({"PERSON", "ADDRESS", "BIRTH_DATE", "EMAIL", "USERNAME"})
+_VERBATIM = frozenset({"PASSWORD", "API_KEY", "CRYPTO", "SECRET_URL", "URL"})
+_WORDS = frozenset(
+    {
+        "PERSON",
+        "ADDRESS",
+        "BIRTH_DATE",
+        "EMAIL",
+        "USERNAME",
+        "DATE_TIME",
+        "LOCATION",
+        "ORGANIZATION",
+        "NRP",
+        "TITLE",
+        "COORDINATES",
+    }
+)
 
 
 def placeholders(text: str) -> list[Span]:

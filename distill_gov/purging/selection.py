@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from distill_gov.purging.rows import RawRow, raw_files
 from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError
-from distill_gov.records.files import read_parquet
+from distill_gov.records.files import loads_strict, read_parquet
 from distill_gov.records.layout import RunLayout
 from distill_gov.stages.identifiers import personal_entities
 from distill_gov.teaching_set.examples import trace_of
 from redaction.findings import FINDING_FORMAT
-from redaction.surrogates import ENTITIES
+from redaction.entities import ENTITIES
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -155,10 +155,20 @@ def _redacted(redactor: Redactor, rows: Sequence[RawRow]) -> Iterable[frozenset[
 
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
-        return [value]
+        return [value, *_texts(_inside(value))]
     if isinstance(value, Mapping):
         return [text for inner in value.values() for text in _texts(inner)]
     return [text for inner in value for text in _texts(inner)] if isinstance(value, list) else []
+
+
+def _inside(text: str) -> Any:
+    """The JSON that a text is itself, as a tool call's arguments are; nothing where it is none."""
+    if text[:1] not in ("{", "["):
+        return []
+    try:
+        return loads_strict(text, where="a raw row")
+    except MalformedFileError:
+        return []
 
 
 def _folded(text: str) -> str:

@@ -56,6 +56,15 @@ class KeyRing:
         return cls.load(directory)
 
     @classmethod
+    def temporary(cls) -> KeyRing:
+        """A key that is written nowhere: what is hashed under it compares with nothing that another key made."""
+        return cls(secrets.token_bytes(_ROOT_BYTES))
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        return (directory / "root.key").exists()
+
+    @classmethod
     def load(cls, directory: Path) -> KeyRing:
         path = directory / "root.key"
         try:

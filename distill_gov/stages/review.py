@@ -220,10 +220,10 @@ def _row(project: Project, example: TeachingExample, findings: Sequence[Finding]
 
 def _place(finding: Finding, example: TeachingExample) -> str:
     """Where something was found, in a reader's words: ``message 1``, ``answer``."""
-    number = finding.field.split("/")[1] if finding.field.endswith("/content") else ""
-    if finding.item == example.trace and number.isdigit() and int(number) < len(example.messages):
-        return f"message {int(number) + 1}"
-    return "answer"
+    number = finding.field.split("/")[1] if finding.field.startswith("/") else ""
+    # What a trace brought along behind its own turns is its answer.
+    own = finding.item == example.trace and number.isdigit() and int(number) < len(example.messages)
+    return f"message {int(number) + 1}" if own else "answer"
 
 
 # -- in -------------------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ _BOILERPLATE = re.compile(
     r"|\btrained\s+by\s+(?:openai|anthropic|google|meta)\b",
     re.IGNORECASE,
 )
-_SECRET = frozenset({"API_KEY", "PASSWORD", "URL"})
+_SECRET = frozenset({"API_KEY", "PASSWORD", "SECRET_URL"})
 _WORD = re.compile(r"\w+")
 
 

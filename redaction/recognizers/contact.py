@@ -89,8 +89,8 @@ def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:
     return (
         PatternRule("email/address", "1", "EMAIL", _EMAIL, 1.0),
         PatternRule("email/spelt", "1", "EMAIL", _EMAIL_SPELT, 0.8),
-        PatternRule("url/credentials", "1", "URL", _URL_CREDENTIALS, 1.0),
-        PatternRule("url/token", "1", "URL", _URL_TOKEN, 0.9),
+        PatternRule("url/credentials", "1", "SECRET_URL", _URL_CREDENTIALS, 1.0),
+        PatternRule("url/token", "1", "SECRET_URL", _URL_TOKEN, 0.9),
         PresidioPatternRule(IpRecognizer(name="ip"), "IP_ADDRESS"),
         PresidioPatternRule(MacAddressRecognizer(name="mac"), "MAC_ADDRESS"),
         PresidioPatternRule(CryptoRecognizer(name="crypto"), "CRYPTO"),

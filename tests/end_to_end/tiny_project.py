@@ -64,7 +64,7 @@ PLANTED = (
     Planted("API_KEY", "key={} stopped", "sk_test_51H8xQ2eZvKYlo2C", ("51H8xQ2eZ",)),
     Planted("PASSWORD", "my password is {} and fails", "Bluebirdling!77", ("Bluebirdling",)),
     Planted("USERNAME", "user={} failed", "kgrantley_north", ("kgrantley",)),
-    Planted("URL", "clone {} now", "https://danae:hunterling2@git.example.org/x.git", ("hunterling2",)),
+    Planted("SECRET_URL", "clone {} now", "https://danae:hunterling2@git.example.org/x.git", ("hunterling2",)),
 )
 """At least one in every file that is read."""
 

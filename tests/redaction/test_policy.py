@@ -8,7 +8,8 @@ import pytest
 
 from distill_gov.records.errors import BadModelError, MalformedFileError, MissingFileError, UnknownKeyError
 from distill_gov.records.keys import KeyRing
-from redaction import Redactor
+from redaction import RedactionPolicy, Redactor
+from redaction.entities import DEFAULT_ENTITIES
 from redaction.policy import load_policy
 
 GOOD = """\
@@ -30,7 +31,7 @@ def test_the_smallest_policy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (("EMAIL: {}", "MEDICAL_RECORD: {}"), MalformedFileError, "no recogniser finds 'MEDICAL_RECORD'"),
+        (("EMAIL: {}", "SHOE_SIZE: {}"), MalformedFileError, "no recogniser finds 'SHOE_SIZE'"),
         (("EMAIL: {}", "EMIAL: {}"), MalformedFileError, "did you mean EMAIL"),
         (("EMAIL: {}", "ORDER_NUMBER: {}"), MalformedFileError, "without a pattern"),
         (("{EMAIL: {}}", "{}"), MalformedFileError, "entities"),
@@ -54,6 +55,14 @@ def test_what_cannot_work_is_refused_at_load(
     with pytest.raises(error, match=words.replace("(", r"\(")) as caught:
         _load(tmp_path, GOOD.replace(*change))
     assert "\n" not in str(caught.value)
+
+
+def test_the_key_is_the_projects_where_there_is_one(tmp_path: Path, keyring: KeyRing) -> None:
+    path = tmp_path / "redaction.yaml"
+    path.write_text(GOOD, "utf-8")
+    assert Redactor.from_policy(path).key_id != Redactor.from_policy(path).key_id
+    ring = KeyRing.create(tmp_path / ".distill-gov" / "keys")
+    assert Redactor.from_policy(path).key_id == Redactor.from_policy(path, ring).key_id
 
 
 def test_no_file(tmp_path: Path, keyring: KeyRing) -> None:
@@ -90,3 +99,12 @@ def test_exports_resolve() -> None:
             assert getattr(package, name) is not None
         with pytest.raises(AttributeError):
             package.__getattr__("nothing")
+
+
+def test_presidios_name_of_an_entity_is_answered_with_ours() -> None:
+    with pytest.raises(ValueError, match="did you mean EMAIL"):
+        RedactionPolicy.model_validate({"entities": {"EMAIL_ADDRESS": {}}})
+
+
+def test_the_default_policy_is_a_policy() -> None:
+    assert set(RedactionPolicy().entities) == set(DEFAULT_ENTITIES)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from distill_gov.records.errors import BadInputError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from redaction import RecognizerFailedError, RedactionPolicy, Redactor
+from redaction.entities import DEFAULT_ENTITIES
 from redaction.findings import FINDING_SCHEMA
-from redaction.surrogates import ENTITIES
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text("utf-8"))
 MARKED = [text for texts in CASES["found"].values() for text in texts]
@@ -283,4 +283,4 @@ def test_redaction_opens_no_connection(policy: RedactionPolicy, keyring: KeyRing
 
 
 def test_every_entity_of_the_example_is_known(policy: RedactionPolicy) -> None:
-    assert set(policy.entities) == set(ENTITIES)
+    assert {*policy.entities} <= {*DEFAULT_ENTITIES, "ORDER_NUMBER"}

@@ -17,8 +17,8 @@ from distill_gov.records.files import loads_strict, read_parquet
 from distill_gov.records.layout import RunLayout
 from distill_gov.stages.identifiers import personal_entities
 from distill_gov.teaching_set.examples import trace_of
-from redaction.findings import FINDING_FORMAT
 from redaction.entities import ENTITIES
+from redaction.findings import FINDING_FORMAT
 
 if TYPE_CHECKING:
     from distill_gov.project import Project

@@ -79,6 +79,7 @@ def test_a_purged_trace_is_in_no_file_and_verify_says_purged(copy: Path) -> None
     assert "teaching/examples.parquet" in verified.json["purged"]
     assert any("The student was made with traces that were purged" in note for note in verified.json["notes"])
     assert command(copy, "promote").code == 0, "what was decided still verifies"
+    assert command(copy, "audit").code == 0
 
 
 def test_what_stays_is_hash_reason_actor_and_date_and_no_value(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

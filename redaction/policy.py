@@ -17,6 +17,7 @@ __all__ = [
     "AdmissionPolicy",
     "EntityPolicy",
     "RedactionPolicy",
+    "ReviewPolicy",
     "load_policy",
 ]
 
@@ -55,6 +56,19 @@ class AdmissionPolicy(Settings):
     """What becomes of the reasoning that a trace's answers come with. Kept, it is redacted and filtered like the rest."""
 
 
+class ReviewPolicy(Settings):
+    """People look at a sample of the redacted rows before anything is trained on them."""
+
+    required: bool = False
+    """``build`` sends out a sample even if it is not asked to."""
+    rows: Annotated[int, Field(ge=1)] = 100
+    """Rows of the sample, unless ``build --review`` says another number."""
+    min_rows: Annotated[int, Field(ge=1)] = 30
+    """No sample is smaller, unless there are not so many rows."""
+    max_reject_rate: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Training is blocked unless the review shows, with 95 % confidence, that no larger share of all rows would be rejected."""
+
+
 class RedactionPolicy(Settings):
     """The whole of `redaction.yaml`."""
 
@@ -76,6 +90,7 @@ class RedactionPolicy(Settings):
     """Values that are always found, by entity."""
     tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
     """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
+    review: ReviewPolicy = Field(default_factory=ReviewPolicy)
     admission: AdmissionPolicy | None = None
     """What a build asks for; redacting a text needs none."""
     filters: FilterPolicy = Field(default_factory=FilterPolicy)

@@ -89,9 +89,8 @@ class Redactor:
     @property
     def digest(self) -> str:
         """Digest of all that shapes the output: policy, rules, model, libraries and key id."""
-        return digest_json(
-            {"policy": self.policy.model_dump(mode="json"), "detection": self._analyzer.identity(), "key_id": self.key_id}
-        )
+        policy = self.policy.model_dump(mode="json", exclude={"review"})  # who looks at the output does not shape it
+        return digest_json({"policy": policy, "detection": self._analyzer.identity(), "key_id": self.key_id})
 
     def value_hash(self, entity: str, value: str) -> str:
         """Keyed hash of an entity and the canonical form of a value; comparable only under the same key."""

@@ -151,8 +151,8 @@ class _Run:
         write_manifest(self.layout.manifest(name), manifest)
         return manifest
 
-    def build(self, *, progress: Any) -> StageManifest:
-        return self._stage("build")
+    def build(self, *, progress: Any, review: int | None = None) -> StageManifest:
+        return self._stage("build", review)
 
     def train(self, *, progress: Any) -> StageManifest:
         return self._stage("train")
@@ -172,6 +172,9 @@ class _Run:
     def verify(self, *, evidence_only: bool = False, expect: str | None = None, progress: Any) -> list[Problem]:
         self.project._call("verify", (evidence_only, expect))
         return self.project.problems
+
+    def purged(self) -> tuple[list[str], list[str]]:
+        return ["teaching/examples.parquet"], ["What a reader must know."]
 
     def promote(self, policy: str | None, alias: str, *, progress: Any) -> None:
         self.project._call("promote", (policy, alias))
@@ -212,8 +215,9 @@ def ran(capsys: pytest.CaptureFixture[str]) -> Ran:
     return run
 
 
-OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "promote", "verify", "ratings/export", "ratings/import"]
-VERBS = ["init", "import", "protect", "seal", "schema", "doctor", "demo", *OF_A_RUN]
+OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "promote", "verify"]
+OF_A_RUN += ["ratings/export", "ratings/import", "review/import"]
+VERBS = ["init", "import", "protect", "seal", "purge", "trace", "schema", "doctor", "demo", *OF_A_RUN]
 
 
 @pytest.mark.parametrize("verb", VERBS)

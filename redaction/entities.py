@@ -52,10 +52,10 @@ ENTITIES: Mapping[str, Entity] = {
     "AGE": Entity("age of a person", ("AGE",), default=False),
     "USERNAME": Entity("login name or handle"),
     "PERSON": Entity("name of a person", ("PERSON",)),
-    "LOCATION": Entity("country, region, city or other place", ("LOCATION",), default=False),
-    "ORGANIZATION": Entity("company, authority or institution", ("ORGANIZATION",), default=False),
-    "NRP": Entity("nationality, religious or political group", ("NRP",), default=False),
-    "TITLE": Entity("form of address or job title", ("TITLE",), default=False),
+    "LOCATION": Entity("country, region, city or other place", ("LOCATION",)),
+    "ORGANIZATION": Entity("company, authority or institution", ("ORGANIZATION",)),
+    "NRP": Entity("nationality, religious or political group", ("NRP",)),
+    "TITLE": Entity("form of address or job title", ("TITLE",)),
 }
 """From the most to the least certain: a checksum beats a shape, and a shape beats a guess."""
 

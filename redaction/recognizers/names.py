@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["name_rules"]
@@ -357,6 +358,12 @@ class PlacedNames:
         return all(unknown) or self._judge.lexicon.is_given_name(tokens[0])
 
 
-def name_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
+def name_rules(lexicon: Lexicon, *, any_name: bool = False) -> tuple[Rule, ...]:
+    """Rules of persons.
+
+    Args:
+        any_name: the policy takes every kind of name, so that the model's persons need no proof from the lexicon.
+    """
     judge = NameJudge(lexicon)
-    return (SpacyNames(judge), GivenNames(judge), PlacedNames(judge))
+    strict: tuple[Rule, ...] = (SpacyNames(judge), GivenNames(judge), PlacedNames(judge))
+    return (*strict, ModelEntities("PERSON", lexicon)) if any_name else strict

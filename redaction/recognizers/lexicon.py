@@ -5,7 +5,11 @@ from __future__ import annotations
 from importlib import import_module, resources
 from typing import Any
 
-__all__ = ["FOREIGN", "Lexicon"]
+from redaction.recognizers.gazetteer import Gazetteer, sections
+
+__all__ = ["FOREIGN", "PLACE_LISTS", "Lexicon"]
+
+PLACE_LISTS = ("countries.txt", "regions.txt", "cities.txt")
 
 FOREIGN = ("de", "es", "fr", "it", "nl", "pl", "pt")
 """Languages whose function words are known, so that English entity recognition is not trusted on their texts."""
@@ -54,6 +58,8 @@ class Lexicon:
         self.given_names = _listed("given_names.txt")
         self._ambiguous = _listed("ambiguous_names.txt")
         self._extra = _listed("ordinary_words.txt")
+        self._technical = _listed("technical_words.txt")
+        self._places = Gazetteer(place for name in PLACE_LISTS for lines in sections(name).values() for place in lines)
         self.allowed = allowed
         modules = {code: import_module(f"spacy.lang.{code}.stop_words") for code in FOREIGN}
         self._foreign = {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
@@ -82,6 +88,16 @@ class Lexicon:
         """True for words that end no name: function words, courtesies, days, places of the list beside this file."""
         lower = token.casefold()
         return lower in self._english or lower in self._extra or lower in self.allowed or lower in self._any_foreign
+
+    def is_technical(self, token: str) -> bool:
+        """True for words that are no name of anybody or anything personal: function words, software, abbreviations."""
+        return token.casefold() in self._technical or self.is_common(token)
+
+    def is_ordinary(self, token: str) -> bool:
+        """True for words that need more than a capital to be a name: the dictionary's, without places and given names."""
+        if self.is_technical(token):
+            return True
+        return self.is_word(token) and token not in self._places and not self.may_be_given_name(token)
 
     @staticmethod
     def is_particle(token: str) -> bool:

@@ -20,6 +20,10 @@ LABELS = {
 """spaCy's labels of an entity (OntoNotes 5, and the shorter set of other languages' models)."""
 
 
+_CODE = frozenset("_={}<>\\\\|#@\u2022")
+"""Marks of source code and tables, which no name holds."""
+
+
 class ModelEntities:
     """What the model calls a person, a place, an organisation or a group, unless it is nothing but technical words.
 
@@ -42,13 +46,23 @@ class ModelEntities:
             position = entity.start_char
             for line in text[entity.start_char : entity.end_char].split("\n"):
                 start, end = trim(text, position, position + len(line))
-                if end > start and self._believed(text[start:end]):
+                if end > start and self._believed(text, start, end):
                     yield Hit(self.entity, start, end, 0.85, self.id, self.version)
                 position += len(line) + 1
 
-    def _believed(self, value: str) -> bool:
-        tokens = [token.strip(".,:;()'\"") for token in value.split()]
-        return any(self._may_be_name(token) for token in tokens if token)
+    def _believed(self, text: str, start: int, end: int) -> bool:
+        value = text[start:end]
+        tokens = [token.strip(".,:;()[]'\"") for token in value.split()]
+        tokens = [token for token in tokens if any(c.isalpha() for c in token)]
+        if not tokens or any(c in _CODE for c in value) or all(self._lexicon.is_technical(t) for t in tokens):
+            return False
+        if not all(self._lexicon.is_ordinary(t) for t in tokens):
+            return True
+        return any(t[0].isupper() for t in tokens) and not self._is_heading(text, start, end, len(tokens))
 
-    def _may_be_name(self, token: str) -> bool:
-        return any(c.isalpha() for c in token) and not self._lexicon.is_common(token)
+    @staticmethod
+    def _is_heading(text: str, start: int, end: int, words: int) -> bool:
+        """Ordinary words with a colon behind them, alone on their line, or a single one that opens a sentence."""
+        before, behind = text[:start].rstrip(" \t*#>-\"'(["), text[end:].lstrip(" \t*\"')]")
+        opens = not before or before[-1] in ".!?:;\n\u2022|"
+        return behind[:1] in (":", "=") or (opens and (words == 1 or not behind or behind[0] == "\n"))

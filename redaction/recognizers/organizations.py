@@ -5,47 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.recognizers.gazetteer import fold, words_of
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
-from redaction.recognizers.rule import CASE, Hit, Rule, compiled, matches
+from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
-__all__ = ["organization_rules"]
+__all__ = ["LEGAL_FORMS", "ORGANIZATION_KINDS", "organization_rules"]
 
+LEGAL_FORMS = frozenset(
+    "inc llc llp lp ltd limited plc corp corporation co company gmbh ag kg kgaa ohg ug sa s.a sas sarl spa s.p.a srl s.r.l sl s.l nv n.v bv"
+    " b.v ab asa aps oy oyj oü kft zrt d.o.o s.r.o a.s pty pvt k.k kk bhd sdn ltda tbk jsc ojsc ooo pjsc".split()
+)
+"""Ends of a company's name, in many countries."""
+ORGANIZATION_KINDS = frozenset(
+    "group holding holdings partners associates industries enterprises technologies technology systems solutions services consulting"
+    " consultants consultancy capital ventures investments bank insurance assurance financial pharmaceuticals pharma laboratories labs"
+    " software networks media entertainment pictures studios records airlines airways motors automotive energy petroleum electric electronics"
+    " foods brewery logistics foundation institute university college school academy hospital clinic church museum orchestra"
+    " association society federation council committee commission agency authority ministry department bureau trust club league"
+    " times tribune herald gazette brothers bros sons hotel resort analytics dynamics robotics biotech therapeutics semiconductor semiconductors"
+    " telecom communications healthcare bancorp international universität hochschule université universidad università klinikum krankenhaus"
+    " hôpital verein stiftung bundesamt banque banco banca sparkasse versicherung".split()
+)
+"""Last words of an institution's name."""
+_OF = frozenset(("of", "for", "at"))
+_LINKS = frozenset(("of", "the", "and", "for", "de", "du", "des", "der", "di", "y", "et", "und", "del", "della", "da", "do"))
+_GAPS = frozenset((" ", " & ", ", ", "-", "\u00a0", " | "))
+_MAX_WORDS = 6
 _NAME = r"(?:\p{Lu}[\p{L}\p{M}\d.'’&-]*)"
-_LINK = r"(?:[ ](?:(?:of|the|and|for|de|du|des|der|di|y|et|&|und)[ ]){0,2}|,[ ])"
-_LEGAL = (
-    r"(?:Inc|LLC|L\.L\.C|LLP|LP|Ltd|Limited|PLC|plc|Corp|Corporation|Co|Company|GmbH|AG|KG|KGaA|SE|e\.V|OHG|UG|SA|S\.A|SAS|SARL|S\.à[ ]r\.l"
-    r"|SpA|S\.p\.A|SRL|S\.r\.l|Srl|SL|S\.L|NV|N\.V|BV|B\.V|AB|ASA|A/S|ApS|Oy|Oyj|OÜ|AS|Sp\.[ ]z[ ]o\.o|Kft|Zrt|d\.o\.o|s\.r\.o|a\.s"
-    r"|Pty|Pvt|K\.K|KK|Bhd|Sdn|Ltda|Tbk|PT|JSC|OJSC|OOO|PJSC)"
-)
-_KIND = (
-    r"(?:Group|Holdings?|Partners|Associates|Industries|Enterprises|Technologies|Technology|Systems|Solutions|Services|Consulting"
-    r"|Consultants|Consultancy|Capital|Ventures|Investments|Bank|Insurance|Assurance|Mutual|Financial|Pharmaceuticals|Pharma"
-    r"|Laboratories|Labs|Software|Networks|Media|Entertainment|Pictures|Studios|Records|Airlines|Airways|Motors|Automotive|Energy"
-    r"|Petroleum|Electric|Electronics|Foods|Brewery|Logistics|Foundation|Institute|University|College|School|Academy|Hospital|Clinic"
-    r"|Medical[ ]Center|Church|Museum|Library|Orchestra|Association|Society|Union|Federation|Council|Committee|Commission|Agency"
-    r"|Authority|Ministry|Department|Bureau|Trust|Club|League|Times|Post|Herald|Tribune|Journal|Gazette|Brothers|Bros|Sons"
-    r"|Hotel|Resort|Restaurant|Analytics|Dynamics|Robotics|Biotech|Therapeutics|Semiconductor|Semiconductors|Telecom|Communications)"
-)
-_LEGAL_FORM = compiled(rf"(?<![\w@./]) (?P<value> {_NAME} (?:{_LINK}{_NAME}){{0,4}} ,?[ ]{_LEGAL}\.? ) (?![\w@])", CASE)
-_NAMED_KIND = compiled(rf"(?<![\w@./]) (?P<value> {_NAME} (?:{_LINK}{_NAME}){{0,4}} [ ]{_KIND} ) (?![\w@])", CASE)
-_KIND_OF = compiled(
-    rf"(?<![\w@./]) (?P<value> {_KIND} [ ](?:of|for|at)[ ](?:the[ ])? {_NAME} (?:[ ]{_NAME}){{0,3}} ) (?![\w@])", CASE
-)
-_SURNAMES = compiled(
-    r"(?<![\w@./]) (?P<value> \p{Lu}[\p{L}'-]+ (?:,[ ]\p{Lu}[\p{L}'-]+){0,3} ,?[ ](?:and|&)[ ] \p{Lu}[\p{L}'-]+ ) (?![\w@])", CASE
-)
 _EMPLOYED = compiled(
-    rf"\b(?:(?i:work(?:s|ed|ing)?[ ](?:for|at|with)|employed[ ](?:by|at)|employee[ ](?:of|at)|joined|founded|acquired[ ](?:by)?|hired[ ]by"
-    rf"|C[EFTO]O[ ](?:of|at)|founder[ ]of|company[ ](?:is|called|named)|(?:company|organi[sz]ation|employer|vendor|service_name|firm)[:=]"
-    rf"|invest(?:ed|s)?[ ]in|shares[ ](?:of|in)|subsidiary[ ]of|offices[ ]of|customer[ ]of|intern(?:ed|ship)?[ ]at)) [ ]{{1,2}}(?:the[ ])?"
-    rf" (?P<value> {_NAME} (?:{_LINK}{_NAME}){{0,3}} ) (?![\w@])",
-    CASE,
+    r"\b(?: work(?:s|ed|ing)?[ ](?:for|at) | employed[ ](?:by|at) | employees?[ ](?:of|at) | acquired[ ]by | hired[ ]by | joined | joining"
+    r" | (?:ceo|cfo|cto|coo|chairman|chairwoman|president|founder|co-founder|director|manager|head)[ ](?:of|at) | founded"
+    r" | (?:company|organi[sz]ation|employer|vendor|firm|startup|start-up)[ ](?:is|called|named)"
+    r" | (?:company|organi[sz]ation|employer|vendor|firm|manufacturer|service_name|org)[ ]?[:=] | invest(?:ed|s|ing)?[ ]in"
+    r" | shares[ ](?:of|in) | subsidiary[ ]of | offices?[ ]of | customer[ ]of | intern(?:ed|ing|ship)?[ ]at | account[ ]with | contract[ ]with"
+    r" ) [ ]{1,2} (?:the[ ])? [\"']? $"
+)
+_ANCHORED = compiled(rf"(?<= [ ][\"'] | [ ]) (?P<value> {_NAME} (?:[ ](?:(?:and|&|of|de)[ ])?{_NAME}){{0,3}} ) (?![\w@])", CASE)
+_SURNAMES = compiled(
+    r"(?<![\w@./]) (?P<value> \p{Lu}[\p{L}'-]+ (?:,[ ]\p{Lu}[\p{L}'-]+){1,3} ,?[ ](?:and|&)[ ] \p{Lu}[\p{L}'-]+ ) (?![\w@])", CASE
 )
 
 
 class NamedCompanies:
-    """A legal form (`GmbH`, `Inc.`), a kind of institution (`University`), or a place where people are employed."""
+    """A run of capitals that ends in a legal form (`GmbH`) or a kind of institution (`University`), or begins with one and `of`."""
 
     id = "organization/named"
     version = "1"
@@ -55,23 +58,77 @@ class NamedCompanies:
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        if not any(c.isupper() for c in text):
-            return
-        for pattern, score in ((_LEGAL_FORM, 0.8), (_NAMED_KIND, 0.6), (_KIND_OF, 0.6), (_EMPLOYED, 0.6)):
-            for match in matches(pattern, text):
-                start, end = self._without_opening(text, *match.span("value"))
-                if end > start:
-                    yield Hit(self.entity, start, end, score, self.id, self.version)
+        words = words_of(text)
+        for index, match in enumerate(words):
+            word = match[0]
+            if not word[0].isupper() and word not in ("plc", "llc"):
+                continue
+            lower = fold(word)
+            legal = lower in LEGAL_FORMS
+            if not legal and lower not in ORGANIZATION_KINDS:
+                continue
+            first = self._first(text, words, index)
+            if first < index:
+                end = match.end() + (1 if legal and text[match.end() : match.end() + 1] == "." else 0)
+                yield Hit(self.entity, words[first].start(), end, 0.8 if legal else 0.6, self.id, self.version)
+            elif not legal and (end := self._after_of(text, words, index)):
+                yield Hit(self.entity, match.start(), end, 0.6, self.id, self.version)
 
-    def _without_opening(self, text: str, start: int, end: int) -> tuple[int, int]:
-        """Without common words (`The`, `At`) that a sentence begins with."""
-        while start < end:
-            word = text[start:end].split(" ")[0]
-            if not self._lexicon.is_common(word.strip(",.")):
+    def _first(self, text: str, words: list[Any], index: int) -> int:
+        """Index of the first capital of the run before an index, without the words that open a sentence."""
+        first = best = index
+        while first and index - first < _MAX_WORDS and text[words[first - 1].end() : words[first].start()] in _GAPS:
+            first -= 1
+            word = words[first][0]
+            if word[0].isupper():
+                best = first
+            elif word not in _LINKS:
                 break
-            start = min(end, start + len(word) + 1)
-        return start, end
+        while best < index and self._lexicon.is_common(words[best][0]):
+            best += 1
+        return best
+
+    @staticmethod
+    def _after_of(text: str, words: list[Any], index: int) -> int:
+        """End of `of Somewhere` behind a kind of institution, or 0."""
+        end = 0
+        for i in range(index + 1, min(index + 1 + _MAX_WORDS, len(words))):
+            if text[words[i - 1].end() : words[i].start()] not in _GAPS:
+                break
+            word = words[i][0]
+            if i == index + 1 and word not in _OF:
+                break
+            if word[0].isupper():
+                end = words[i].end()
+            elif word not in _LINKS and word not in _OF:
+                break
+        return end
+
+
+class Employers:
+    """A capitalised name where somebody is employed, invests or is a customer; and a firm called by its partners' surnames."""
+
+    id = "organization/placed"
+    version = "1"
+    entity = "ORGANIZATION"
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+
+    def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        for match in matches(_ANCHORED, text):
+            start, end = match.span("value")
+            if _EMPLOYED.search(text[max(0, start - 30) : start], timeout=TIMEOUT_S) and not self._lexicon.is_common(
+                text[start:end]
+            ):
+                yield Hit(self.entity, start, end, 0.6, self.id, self.version)
+        if "," not in text:
+            return
+        for match in matches(_SURNAMES, text):
+            tokens = [word[0] for word in words_of(match["value"]) if word[0] != "and"]
+            if not any(self._lexicon.may_be_given_name(t) or self._lexicon.is_common(t) for t in tokens):
+                yield Hit(self.entity, *match.span("value"), 0.5, self.id, self.version)
 
 
 def organization_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
-    return (ModelEntities("ORGANIZATION", lexicon), NamedCompanies(lexicon))
+    return (ModelEntities("ORGANIZATION", lexicon), NamedCompanies(lexicon), Employers(lexicon))

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.gazetteer import Gazetteer, sections, words_of
-from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.lexicon import PLACE_LISTS, Lexicon
 from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["place_rules"]
 
-_FILES = ("countries.txt", "regions.txt", "cities.txt")
 _BEFORE = compiled(
     r"\b(?:in|from|near|at|around|to|via|outside|visit(?:ed|ing|s)?|leav(?:e|es|ing)|toward|towards|of|between|city|state|country"
     r"|province|region|town|location|origin|destination|birthplace|nationality|based|resident)\b\s*[:=]?\s*[\"']?$"
@@ -35,7 +34,7 @@ class ListedPlaces:
     entity = "LOCATION"
 
     def __init__(self, lexicon: Lexicon) -> None:
-        lists = [sections(name) for name in _FILES]
+        lists = [sections(name) for name in PLACE_LISTS]
         self._clear = Gazetteer(phrase for found in lists for phrase in found[""])
         self._ambiguous = Gazetteer(phrase for found in lists for phrase in found["ambiguous"])
         self._lexicon = lexicon

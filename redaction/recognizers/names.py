@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.recognizers.capitals import UnknownCapitals
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
@@ -366,4 +367,4 @@ def name_rules(lexicon: Lexicon, *, any_name: bool = False) -> tuple[Rule, ...]:
     """
     judge = NameJudge(lexicon)
     strict: tuple[Rule, ...] = (SpacyNames(judge), GivenNames(judge), PlacedNames(judge))
-    return (*strict, ModelEntities("PERSON", lexicon)) if any_name else strict
+    return (*strict, ModelEntities("PERSON", lexicon), UnknownCapitals("PERSON", lexicon)) if any_name else strict

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.recognizers.capitals import UnknownCapitals
 from redaction.recognizers.gazetteer import Gazetteer, sections, words_of
 from redaction.recognizers.lexicon import PLACE_LISTS, Lexicon
 from redaction.recognizers.model_entities import ModelEntities
@@ -72,4 +73,4 @@ class AbbreviatedPlaces:
 
 
 def place_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
-    return (ModelEntities("LOCATION", lexicon), ListedPlaces(lexicon), AbbreviatedPlaces())
+    return (ModelEntities("LOCATION", lexicon), ListedPlaces(lexicon), AbbreviatedPlaces(), UnknownCapitals("LOCATION", lexicon))

@@ -14,7 +14,8 @@ __all__ = ["UnknownCapitals"]
 _CODE_BEFORE = frozenset("@/\\_=#$%&+~^`<{|-.'’0123456789")
 _CODE_AFTER = frozenset("@/\\_=#$%&+~^`>}(0123456789")
 _GAPS = frozenset((" ", "\u00a0", ". ", "."))
-_PLACE_BEFORE = compiled(r"\b(?:in|near|at|to|from|around|outside|via|toward|towards|between|visit(?:ed|ing)?|leaving)[ ](?:the[ ])?$")
+_PLACE_BEFORE = compiled(r"\b(?:in|near|at|to|from|around|outside|via|toward|towards|between|visit(?:ed|ing)?|leaving|city|town|village|region|county"
+    r"|district|province)[ ](?:the[ ]|of[ ])?$")
 _VERB_AFTER = compiled(
     r"(?:['’]s\b)?[ ](?:is|was|has|had|will|would|can|could|should|did|does|says?|said|asked|told|and|or|from|at|of|who|which|whose|to)\b"
     r" | ['’]s\b | [ ]?[,)\"”] | [ ]\p{Ll}+(?:ed|s)\b",
@@ -50,7 +51,7 @@ class UnknownCapitals:
         """English, and neither shouted nor without any capital."""
         letters = [c for c in text if c.isalpha()]
         capitals = sum(c.isupper() for c in letters)
-        return 0 < capitals < len(letters) / 2 and self._lexicon.language(text) == "en"
+        return 0 < capitals < len(letters) / 2 and not self._lexicon.is_foreign(text)
 
     def _run(self, text: str, words: list[Any], first: int) -> int:
         """Index after the last word of the run of capitals that begins at an index; the index itself if none does."""
@@ -76,24 +77,26 @@ class UnknownCapitals:
         if first == after or self._is_code(text, words, first, after):
             return
         placed = self._place_before(text, words[first].start())
+        shown = placed or self._is_alone(text, words[first].start(), words[after - 1].end())
         run = [words[i][0] for i in range(first, after)]
-        if any(w.casefold() in self._lexicon.allowed for w in run) or not any(self._is_unknown(w, placed) for w in run):
+        if any(w.casefold() in self._lexicon.allowed for w in run) or not any(self._is_unknown(w, shown) for w in run):
             return
         start, end = words[first].start(), words[after - 1].end()
-        if len(run) == 1 and self._opens(text, start) and not _VERB_AFTER.match(text, end, timeout=TIMEOUT_S):
+        alone = self._is_alone(text, start, end)
+        if len(run) == 1 and self._opens(text, start) and not (alone or _VERB_AFTER.match(text, end, timeout=TIMEOUT_S)):
             return
         if run[-1][-2:] in ("'s", "’s"):
             end -= 2
         if (self.entity == "LOCATION") == placed:
             yield Hit(self.entity, start, end, 0.5, self.id, self.version)
 
-    def _is_unknown(self, word: str, placed: bool) -> bool:
+    def _is_unknown(self, word: str, shown: bool) -> bool:
         bare = word[:-2] if word[-2:] in ("'s", "’s") else word
         if len(bare) < 3 or self._lexicon.is_technical(bare) or self._lexicon.is_word(bare):
             return False
         inner = [c for c in bare[1:] if c.isalpha()]
         if all(c.isupper() for c in inner):
-            return placed and len(bare) > 4
+            return shown and len(bare) > 4
         return not any(c.isupper() for c in inner) or "-" in bare or "'" in bare or "’" in bare or bare[:2] in ("Mc", "Ma")
 
     @staticmethod
@@ -110,6 +113,12 @@ class UnknownCapitals:
     def _opens(text: str, start: int) -> bool:
         before = text[:start].rstrip(" \t\"'*([>-")
         return not before or before[-1] in ".!?\n:\u2022"
+
+    @staticmethod
+    def _is_alone(text: str, start: int, end: int) -> bool:
+        """The only thing in its line, in a text of several lines: an address, a signature, a list."""
+        before, behind = text[:start].rstrip(" \t*>"), text[end:].lstrip(" \t,")
+        return before[-1:] in ("", "\n") and behind[:1] in ("", "\n") and text.count("\n") > 1
 
     @staticmethod
     def _place_before(text: str, start: int) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 
 from redaction.recognizers.rule import CASE, compiled, matches
 
-__all__ = ["Gazetteer", "fold", "sections", "words_of"]
+__all__ = ["Gazetteer", "fold", "occupations", "sections", "words_of"]
 
-_WORD = compiled(r"\p{L}[\p{L}\p{M}]*(?:['’.-]\p{L}[\p{L}\p{M}]*)*", CASE)
+_WORD = compiled(r"(?<!\w)\p{L}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+)*+(?!\w)", CASE)
 
 
 def words_of(text: str) -> list[Any]:
@@ -42,6 +42,12 @@ def sections(name: str) -> Mapping[str, tuple[str, ...]]:
         elif line and not line.startswith("#"):
             found[current].append(line)
     return {section: tuple(lines) for section, lines in found.items()}
+
+
+@cache
+def occupations() -> frozenset[str]:
+    """Words that a job title ends in."""
+    return frozenset(word for line in sections("occupations.txt")["heads"] for word in line.split())
 
 
 class Gazetteer:

@@ -55,7 +55,7 @@ class Lexicon:
     def __init__(self, nlp: Any, allowed: frozenset[str]) -> None:
         self._english: frozenset[str] = frozenset(nlp.Defaults.stop_words)
         self._index = _lemma_words(nlp)
-        self.given_names = _listed("given_names.txt")
+        self.given_names = _listed("given_names.txt") | _listed("census_names.txt")
         self._ambiguous = _listed("ambiguous_names.txt")
         self._extra = _listed("ordinary_words.txt")
         self._technical = _listed("technical_words.txt")
@@ -114,7 +114,7 @@ class Lexicon:
             if (
                 stem != lower
                 and len(stem) > 1
-                and any(form in self._index for form in (stem, stem + "e", stem + "y", stem[:-1]))
+                and any(form in self._index for form in (stem, stem + "e", stem + "y", _undoubled(stem)))
             ):
                 return True
         return False
@@ -122,6 +122,14 @@ class Lexicon:
     def language(self, text: str) -> str:
         """``en``, or the code of the language whose function words are more; short and mixed texts count as English."""
         words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
+        return self._language_of(words)
+
+    def is_foreign(self, text: str) -> bool:
+        """True for text of another language than English, even without the particles that are part of names."""
+        words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
+        return self._language_of([word for word in words if word not in _PARTICLES]) != "en"
+
+    def _language_of(self, words: list[str]) -> str:
         english = sum(word in self._english for word in words)
         counts = {code: sum(word in stop for word in words) for code, stop in self._foreign.items()}
         best = max(counts, key=lambda code: counts[code])
@@ -131,8 +139,14 @@ class Lexicon:
 def _lemma_words(nlp: Any) -> frozenset[str]:
     if "lemmatizer" not in nlp.component_names:
         return frozenset()
-    index = nlp.get_pipe("lemmatizer").lookups.get_table("lemma_index", {})
-    return frozenset(word for words in index.values() for word in words)
+    lookups = nlp.get_pipe("lemmatizer").lookups
+    index, irregular = (lookups.get_table(table, {}) for table in ("lemma_index", "lemma_exc"))
+    return frozenset(word for table in (index, irregular) for words in table.values() for word in words)
+
+
+def _undoubled(stem: str) -> str:
+    """`run` of `runn`, which is left of `running`."""
+    return stem[:-1] if stem[-1:] == stem[-2:-1] else stem
 
 
 def _listed(name: str) -> frozenset[str]:

@@ -56,6 +56,8 @@ class ModelEntities:
         tokens = [token for token in tokens if any(c.isalpha() for c in token)]
         if not tokens or any(c in _CODE for c in value) or all(self._lexicon.is_technical(t) for t in tokens):
             return False
+        if len(tokens) == 1 and tokens[0].isascii() and (len(tokens[0]) < 3 or (value.isupper() and text[end : end + 1] == ":")):
+            return False
         if not all(self._lexicon.is_ordinary(t) for t in tokens):
             return True
         return any(t[0].isupper() for t in tokens) and not self._is_heading(text, start, end, len(tokens))
@@ -63,6 +65,6 @@ class ModelEntities:
     @staticmethod
     def _is_heading(text: str, start: int, end: int, words: int) -> bool:
         """Ordinary words with a colon behind them, alone on their line, or a single one that opens a sentence."""
-        before, behind = text[:start].rstrip(" \t*#>-\"'(["), text[end:].lstrip(" \t*\"')]")
+        before, behind = text[:start].rstrip(" \t*#>-\"'([)]"), text[end:].lstrip(" \t*\"')]")
         opens = not before or before[-1] in ".!?:;\n\u2022|"
         return behind[:1] in (":", "=") or (opens and (words == 1 or not behind or behind[0] == "\n"))

@@ -138,6 +138,8 @@ class NameJudge:
         """Neither an ordinary word, nor shouted, nor camel case: such a token may be a surname."""
         if self.lexicon.is_given_name(token):
             return True
+        if self.lexicon.is_technical(token):
+            return False
         if any(c.isupper() for c in token[1:]) and not (
             token[:2] in {"Mc", "O'", "D'"} or "-" in token or token.startswith("Mac")
         ):
@@ -234,11 +236,13 @@ class GivenNames:
         """End of the name that begins at a word, and how many tokens after it belong to it."""
         capital = words[index][0][0].isupper()
         end = seen = words[index].end()
-        taken = 0
+        taken, initial = 0, False
         for word in words[index + 1 : index + 6]:
-            if text[seen : word.start()].strip(" \t"):
+            if text[seen : word.start()].strip(" \t") not in ("", "." if initial else ""):
                 break
-            seen = word.end()
+            seen, initial = word.end(), len(word[0]) == 1 and word[0].isupper() == capital
+            if initial:
+                continue
             if self._judge.lexicon.is_particle(word[0]):
                 continue
             if not self._is_surname(word[0], capital):
@@ -266,7 +270,7 @@ class PlacedNames:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_TITLED, text):
-            if self._judge.stated(match["name"]):
+            if any(not self._judge.lexicon.is_common(token) for token in self._judge.tokens(match["name"])):
                 yield self._hit(match.span(), 0.8)
         for match in matches(_STRONG_ANCHOR, text):
             yield from self._after_anchor(match, text, 0.8, strong=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from redaction.recognizers.gazetteer import fold, words_of
+from redaction.recognizers.gazetteer import fold, occupations, words_of
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
@@ -42,6 +42,9 @@ _EMPLOYED = compiled(
     r" ) [ ]{1,2} (?:the[ ])? [\"']? $"
 )
 _ANCHORED = compiled(rf"(?<= [ ][\"'] | [ ]) (?P<value> {_NAME} (?:[ ](?:(?:and|&|of|de)[ ])?{_NAME}){{0,3}} ) (?![\w@])", CASE)
+_COPYRIGHT = compiled(r"(?:©|\(c\)|copyright)[ ](?:\d{4}(?:-\d{4})?[ ])?(?:by[ ])?$")
+_AFTER_JOB = compiled(r"(?P<head>\p{L}+)(?:[ ](?:of|for)[ ]\p{Lu}[\p{L}-]+)?[ ](?:at|@|with|—|–|-|\|)[ ]$", CASE)
+_NUMBER_BEFORE = compiled(r"(?<![\w.,])\d{1,4}[ ]$")
 _SURNAMES = compiled(
     r"(?<![\w@./]) (?P<value> \p{Lu}[\p{L}'-]+ (?:,[ ]\p{Lu}[\p{L}'-]+){1,3} ,?[ ](?:and|&)[ ] \p{Lu}[\p{L}'-]+ ) (?![\w@])", CASE
 )
@@ -70,9 +73,14 @@ class NamedCompanies:
             first = self._first(text, words, index)
             if first < index:
                 end = match.end() + (1 if legal and text[match.end() : match.end() + 1] == "." else 0)
-                yield Hit(self.entity, words[first].start(), end, 0.8 if legal else 0.6, self.id, self.version)
+                yield Hit(self.entity, self._start(text, words[first].start()), end, 0.8 if legal else 0.6, self.id, self.version)
             elif not legal and (end := self._after_of(text, words, index)):
                 yield Hit(self.entity, match.start(), end, 0.6, self.id, self.version)
+
+    def _start(self, text: str, start: int) -> int:
+        """With the number before it that begins the name (`3 Round Stones Inc`)."""
+        number = _NUMBER_BEFORE.search(text[max(0, start - 8) : start], timeout=TIMEOUT_S)
+        return start - len(number[0]) if number else start
 
     def _first(self, text: str, words: list[Any], index: int) -> int:
         """Index of the first capital of the run before an index, without the words that open a sentence."""
@@ -118,16 +126,22 @@ class Employers:
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_ANCHORED, text):
             start, end = match.span("value")
-            if _EMPLOYED.search(text[max(0, start - 30) : start], timeout=TIMEOUT_S) and not self._lexicon.is_common(
-                text[start:end]
-            ):
+            if self._is_employer(text[max(0, start - 50) : start]) and not self._lexicon.is_common(text[start:end]):
                 yield Hit(self.entity, start, end, 0.6, self.id, self.version)
         if "," not in text:
             return
         for match in matches(_SURNAMES, text):
             tokens = [word[0] for word in words_of(match["value"]) if word[0] != "and"]
-            if not any(self._lexicon.may_be_given_name(t) or self._lexicon.is_common(t) for t in tokens):
+            known = [self._lexicon.may_be_given_name(t) or self._lexicon.is_technical(t) for t in tokens]
+            if not any(known) and not all(self._lexicon.is_word(t) for t in tokens):
                 yield Hit(self.entity, *match.span("value"), 0.5, self.id, self.version)
+
+
+    def _is_employer(self, before: str) -> bool:
+        if _EMPLOYED.search(before, timeout=TIMEOUT_S) or _COPYRIGHT.search(before, timeout=TIMEOUT_S):
+            return True
+        job = _AFTER_JOB.search(before, timeout=TIMEOUT_S)
+        return job is not None and fold(job["head"]) in occupations()
 
 
 def organization_rules(lexicon: Lexicon) -> tuple[Rule, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from redaction.recognizers.gazetteer import Gazetteer, fold, sections, words_of
+from redaction.recognizers.gazetteer import Gazetteer, fold, occupations, sections, words_of
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["title_rules"]
@@ -52,7 +52,7 @@ class JobTitles:
 
     def __init__(self) -> None:
         lists = sections("occupations.txt")
-        self._heads = frozenset(word for line in lists["heads"] for word in line.split())
+        self._heads = occupations()
         self._modifiers = frozenset(word for line in lists["modifiers"] for word in line.split())
         self._whole = Gazetteer(lists["whole"])
 

@@ -57,6 +57,7 @@ class Lexicon:
         self._index = _lemma_words(nlp)
         self.given_names = _listed("given_names.txt") | _listed("census_names.txt")
         self._ambiguous = _listed("ambiguous_names.txt")
+        self._surnames = _listed("surnames.txt")
         self._extra = _listed("ordinary_words.txt")
         self._technical = _listed("technical_words.txt")
         self._places = Gazetteer(place for name in PLACE_LISTS for lines in sections(name).values() for place in lines)
@@ -72,6 +73,10 @@ class Lexicon:
     def may_be_given_name(self, token: str) -> bool:
         """True for every listed name, ordinary words included."""
         return token.casefold() in self.given_names or token.casefold() in self._ambiguous
+
+    def is_surname(self, token: str) -> bool:
+        """True for common surnames that are dictionary words as well (`Mercer`)."""
+        return token.casefold() in self._surnames
 
     def is_word(self, token: str) -> bool:
         """True for an ordinary word in any form; unambiguous given names are none."""

@@ -236,16 +236,19 @@ class GivenNames:
         """End of the name that begins at a word, and how many tokens after it belong to it."""
         capital = words[index][0][0].isupper()
         end = seen = words[index].end()
-        taken, initial = 0, False
+        taken, initial, linked = 0, False, False
         for word in words[index + 1 : index + 6]:
             if text[seen : word.start()].strip(" \t") not in ("", "." if initial else ""):
                 break
             seen, initial = word.end(), len(word[0]) == 1 and word[0].isupper() == capital
             if initial:
+                linked = word[0] == "v"
                 continue
             if self._judge.lexicon.is_particle(word[0]):
+                linked = True
                 continue
-            if not self._is_surname(word[0], capital):
+            joined = linked and word[0][0].isupper() == capital and not self._judge.lexicon.is_common(word[0])
+            if not (joined or self._is_surname(word[0], capital)):
                 break
             end, taken = word.end(), taken + 1
         return end, taken
@@ -255,7 +258,7 @@ class GivenNames:
             return False
         if capital:
             return token[0].isupper() and not token.isupper() and not self._judge.lexicon.is_common(token)
-        return self._judge.is_unknown(token) and len(token) > 3
+        return (self._judge.is_unknown(token) or self._judge.lexicon.is_surname(token)) and len(token) > 3
 
 
 class PlacedNames:
@@ -342,7 +345,7 @@ class PlacedNames:
                 not text[: match.start("value")].rstrip(" \t")
                 or text[: match.start("value")].rstrip(" \t")[-1] in ".!?\n\ufffc"
             )
-            if ((last and opens) or contact) and (listed or not foreign or len(tokens) > 1) and self._alone(value):
+            if ((last and opens) or contact) and (listed or not foreign or (len(tokens) > 1 and value[0].isupper())) and self._alone(value):
                 yield self._hit(match.span("value"), 0.7)
             elif self._judge.placed(value) and (listed or (not foreign and len(tokens) > 1 and value[0].isupper())):
                 yield self._hit(match.span("value"), 0.5)

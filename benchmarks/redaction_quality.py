@@ -2,12 +2,12 @@
 
     python benchmarks/redaction_quality.py [--data DIR] [--limit N] [--peers PYTHON] [--json]
 
-The sets are `presidio_research` (synth_dataset_v2.json, MIT) and `pii_anon_eval` (English rows of test_technology.jsonl.gz, CC0),
-both synthetic, under DIR. A true span is covered when each of its letters and digits lies in some found span; precision is the
-share of found spans that overlap a true one. Both are counted whatever the types (`any`) and with types that fit (`typed`).
+The sets are `presidio_research` (synth_dataset_v2.json, MIT) and `pii_anon_eval` (English rows of test_technology.jsonl.gz,
+CC0), both synthetic, under DIR. A true span is covered when each of its letters and digits lies in some found span; precision
+is the share of found spans that overlap a true one. Both are counted whatever the types (`any`) and with types that fit (`typed`).
 
-Measured are ours with the default policy, and Presidio's AnalyzerEngine with its default registry on the same spaCy model in the
-same process. scrubadub and DataFog need not live where distill-gov does: `--peers` names the interpreter that has them (by
+Measured are ours with the default policy, and Presidio's AnalyzerEngine with its default registry on the same spaCy model in
+the same process. scrubadub and DataFog need not live where distill-gov does: `--peers` names the interpreter that has them (by
 default this one); what it lacks is reported as not installed. No text and no value is printed.
 """
 
@@ -91,26 +91,26 @@ def ours() -> Callable[[Sequence[str]], Found]:
 
 
 def stock_presidio() -> Callable[[Sequence[str]], Found]:
-    """Presidio as its documentation starts it, but for the list of public suffixes: that is not fetched, but read from the package."""
+    """Presidio as its documentation starts it, but for the list of public suffixes: that is read from the package."""
     import tldextract
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import NlpEngineProvider
 
-    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=())
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=())  # type: ignore[assignment]
     models = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": MODEL}]}
     engine = AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=models).create_engine())
     return lambda texts: [[(r.entity_type, r.start, r.end) for r in engine.analyze(text, "en")] for text in texts]
 
 
 def scrubadub_scanner() -> Callable[[str], list[tuple[str, int, int]]]:
-    import scrubadub
+    import scrubadub  # type: ignore[import-not-found]
 
     scrubber = scrubadub.Scrubber()
     return lambda text: [(filth.type.upper(), filth.beg, filth.end) for filth in scrubber.iter_filth(text)]
 
 
 def datafog_scanner() -> Callable[[str], list[tuple[str, int, int]]]:
-    from datafog import scan
+    from datafog import scan  # type: ignore[import-not-found]
 
     return lambda text: [(e.type.upper(), e.start, e.end) for e in scan(text, engine="regex").entities]
 
@@ -175,7 +175,7 @@ def _share(k: int, n: int) -> dict[str, float]:
     if not n:
         return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
     estimate = clopper_pearson(k, n)
-    return {"value": k / n, "low": estimate.low, "high": estimate.high, "n": n}
+    return {"value": k / n, "low": estimate.low or 0.0, "high": 1.0 if estimate.high is None else estimate.high, "n": n}
 
 
 def markdown(name: str, results: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ __all__ = ["resolve"]
 _NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION"})
 """Which of the three a name is, is a guess: among them the longest decides."""
 _WORDS = _NAMES | {"ADDRESS", "NRP", "TITLE"}
-_LINKS = frozenset("a an and at by for from in of on or the to with".split())
+_LINKS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
 _RANK = {entity: PRIORITY.index("PERSON") if entity in _NAMES else rank for rank, entity in enumerate(PRIORITY)}
 
 

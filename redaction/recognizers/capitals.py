@@ -14,11 +14,13 @@ __all__ = ["UnknownCapitals"]
 _CODE_BEFORE = frozenset("@/\\_=#$%&+~^`<{|-.'’0123456789")
 _CODE_AFTER = frozenset("@/\\_=#$%&+~^`>}(0123456789")
 _GAPS = frozenset((" ", "\u00a0", ". ", "."))
-_PLACE_BEFORE = compiled(r"\b(?:in|near|at|to|from|around|outside|via|toward|towards|between|visit(?:ed|ing)?|leaving|city|town|village|region|county"
-    r"|district|province)[ ](?:the[ ]|of[ ])?$")
+_PLACE_BEFORE = compiled(
+    r"\b(?:in|near|at|to|from|around|outside|via|toward|towards|between|visit(?:ed|ing)?|leaving|city|town|village|region|county"
+    r"|district|province)[ ](?:the[ ]|of[ ])?$"
+)
 _VERB_AFTER = compiled(
-    r"(?:['’]s\b)?[ ](?:is|was|has|had|will|would|can|could|should|did|does|says?|said|asked|told|and|or|from|at|of|who|which|whose|to)\b"
-    r" | ['’]s\b | [ ]?[,)\"”] | [ ]\p{Ll}+(?:ed|s)\b",
+    r"(?:['’]s\b)?[ ](?:is|was|has|had|will|would|can|could|should|did|does|says?|said|asked|told|and|or|from|at|of|who|which"
+    r"|whose|to)\b | ['’]s\b | [ ]?[,)\"”] | [ ]\p{Ll}+(?:ed|s)\b",
     CASE,
 )
 

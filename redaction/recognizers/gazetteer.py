@@ -10,7 +10,7 @@ from typing import Any
 
 from redaction.recognizers.rule import CASE, compiled, matches
 
-__all__ = ["Gazetteer", "fold", "occupations", "sections", "words_of"]
+__all__ = ["Gazetteer", "fold", "listed_words", "sections", "words_of"]
 
 _WORD = compiled(r"(?<!\w)\p{L}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+)*+(?!\w)", CASE)
 
@@ -44,10 +44,9 @@ def sections(name: str) -> Mapping[str, tuple[str, ...]]:
     return {section: tuple(lines) for section, lines in found.items()}
 
 
-@cache
-def occupations() -> frozenset[str]:
-    """Words that a job title ends in."""
-    return frozenset(word for line in sections("occupations.txt")["heads"] for word in line.split())
+def listed_words(name: str, section: str) -> frozenset[str]:
+    """Words of a section of a list beside this file."""
+    return frozenset(word for line in sections(name)[section] for word in line.split())
 
 
 class Gazetteer:

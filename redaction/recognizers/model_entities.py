@@ -56,7 +56,8 @@ class ModelEntities:
         tokens = [token for token in tokens if any(c.isalpha() for c in token)]
         if not tokens or any(c in _CODE for c in value) or all(self._lexicon.is_technical(t) for t in tokens):
             return False
-        if len(tokens) == 1 and tokens[0].isascii() and (len(tokens[0]) < 3 or (value.isupper() and text[end : end + 1] == ":")):
+        label = value.isupper() and text[end : end + 1] == ":"
+        if len(tokens) == 1 and tokens[0].isascii() and (len(tokens[0]) < 3 or label):
             return False
         if not all(self._lexicon.is_ordinary(t) for t in tokens):
             return True

@@ -345,7 +345,8 @@ class PlacedNames:
                 not text[: match.start("value")].rstrip(" \t")
                 or text[: match.start("value")].rstrip(" \t")[-1] in ".!?\n\ufffc"
             )
-            if ((last and opens) or contact) and (listed or not foreign or (len(tokens) > 1 and value[0].isupper())) and self._alone(value):
+            plausible = listed or not foreign or (len(tokens) > 1 and value[0].isupper())
+            if ((last and opens) or contact) and plausible and self._alone(value):
                 yield self._hit(match.span("value"), 0.7)
             elif self._judge.placed(value) and (listed or (not foreign and len(tokens) > 1 and value[0].isupper())):
                 yield self._hit(match.span("value"), 0.5)

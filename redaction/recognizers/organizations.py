@@ -5,40 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from redaction.recognizers.gazetteer import fold, occupations, words_of
+from redaction.recognizers.gazetteer import fold, listed_words, words_of
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
-__all__ = ["LEGAL_FORMS", "ORGANIZATION_KINDS", "organization_rules"]
+__all__ = ["organization_rules"]
 
-LEGAL_FORMS = frozenset(
-    "inc llc llp lp ltd limited plc corp corporation co company gmbh ag kg kgaa ohg ug sa s.a sas sarl spa s.p.a srl s.r.l sl s.l nv n.v bv"
-    " b.v ab asa aps oy oyj oü kft zrt d.o.o s.r.o a.s pty pvt k.k kk bhd sdn ltda tbk jsc ojsc ooo pjsc".split()
-)
-"""Ends of a company's name, in many countries."""
-ORGANIZATION_KINDS = frozenset(
-    "group holding holdings partners associates industries enterprises technologies technology systems solutions services consulting"
-    " consultants consultancy capital ventures investments bank insurance assurance financial pharmaceuticals pharma laboratories labs"
-    " software networks media entertainment pictures studios records airlines airways motors automotive energy petroleum electric electronics"
-    " foods brewery logistics foundation institute university college school academy hospital clinic church museum orchestra"
-    " association society federation council committee commission agency authority ministry department bureau trust club league"
-    " times tribune herald gazette brothers bros sons hotel resort analytics dynamics robotics biotech therapeutics semiconductor semiconductors"
-    " telecom communications healthcare bancorp international universität hochschule université universidad università klinikum krankenhaus"
-    " hôpital verein stiftung bundesamt banque banco banca sparkasse versicherung".split()
-)
-"""Last words of an institution's name."""
+_LISTS = "organization_words.txt"
 _OF = frozenset(("of", "for", "at"))
 _LINKS = frozenset(("of", "the", "and", "for", "de", "du", "des", "der", "di", "y", "et", "und", "del", "della", "da", "do"))
 _GAPS = frozenset((" ", " & ", ", ", "-", "\u00a0", " | "))
 _MAX_WORDS = 6
 _NAME = r"(?:\p{Lu}[\p{L}\p{M}\d.'’&-]*)"
 _EMPLOYED = compiled(
-    r"\b(?: work(?:s|ed|ing)?[ ](?:for|at) | employed[ ](?:by|at) | employees?[ ](?:of|at) | acquired[ ]by | hired[ ]by | joined | joining"
+    r"\b(?: work(?:s|ed|ing)?[ ](?:for|at) | employed[ ](?:by|at) | employees?[ ](?:of|at) | acquired[ ]by | hired[ ]by"
+    r" | joined | joining"
     r" | (?:ceo|cfo|cto|coo|chairman|chairwoman|president|founder|co-founder|director|manager|head)[ ](?:of|at) | founded"
     r" | (?:company|organi[sz]ation|employer|vendor|firm|startup|start-up)[ ](?:is|called|named)"
     r" | (?:company|organi[sz]ation|employer|vendor|firm|manufacturer|service_name|org)[ ]?[:=] | invest(?:ed|s|ing)?[ ]in"
-    r" | shares[ ](?:of|in) | subsidiary[ ]of | offices?[ ]of | customer[ ]of | intern(?:ed|ing|ship)?[ ]at | account[ ]with | contract[ ]with"
+    r" | shares[ ](?:of|in) | subsidiary[ ]of | offices?[ ]of | customer[ ]of | intern(?:ed|ing|ship)?[ ]at"
+    r" | (?:account|contract)[ ]with"
     r" ) [ ]{1,2} (?:the[ ])? [\"']? $"
 )
 _ANCHORED = compiled(rf"(?<= [ ][\"'] | [ ]) (?P<value> {_NAME} (?:[ ](?:(?:and|&|of|de)[ ])?{_NAME}){{0,3}} ) (?![\w@])", CASE)
@@ -46,12 +33,13 @@ _COPYRIGHT = compiled(r"(?:©|\(c\)|copyright)[ ](?:\d{4}(?:-\d{4})?[ ])?(?:by[ 
 _AFTER_JOB = compiled(r"(?P<head>\p{L}+)(?:[ ](?:of|for)[ ]\p{Lu}[\p{L}-]+)?[ ](?:at|@|with|—|–|-|\|)[ ]$", CASE)
 _NUMBER_BEFORE = compiled(r"(?<![\w.,])\d{1,4}[ ]$")
 _SURNAMES = compiled(
-    r"(?<![\w@./]) (?P<value> \p{Lu}[\p{L}'-]+ (?:,[ ]\p{Lu}[\p{L}'-]+){1,3} ,?[ ](?:and|&)[ ] \p{Lu}[\p{L}'-]+ ) (?![\w@])", CASE
+    r"(?<![\w@./]) (?P<value> \p{Lu}[\p{L}'-]+ (?:,[ ]\p{Lu}[\p{L}'-]+){1,3} ,?[ ](?:and|&)[ ] \p{Lu}[\p{L}'-]+ ) (?![\w@])",
+    CASE,
 )
 
 
 class NamedCompanies:
-    """A run of capitals that ends in a legal form (`GmbH`) or a kind of institution (`University`), or begins with one and `of`."""
+    """A run of capitals that ends in a legal form (`GmbH`) or a kind of institution, or begins with the latter and `of`."""
 
     id = "organization/named"
     version = "1"
@@ -59,6 +47,7 @@ class NamedCompanies:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
+        self._legal, self._kinds = (listed_words(_LISTS, section) for section in ("legal", "kinds"))
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         words = words_of(text)
@@ -67,13 +56,14 @@ class NamedCompanies:
             if not word[0].isupper() and word not in ("plc", "llc"):
                 continue
             lower = fold(word)
-            legal = lower in LEGAL_FORMS
-            if not legal and lower not in ORGANIZATION_KINDS:
+            legal = lower in self._legal
+            if not legal and lower not in self._kinds:
                 continue
             first = self._first(text, words, index)
             if first < index:
                 end = match.end() + (1 if legal and text[match.end() : match.end() + 1] == "." else 0)
-                yield Hit(self.entity, self._start(text, words[first].start()), end, 0.8 if legal else 0.6, self.id, self.version)
+                start = self._start(text, words[first].start())
+                yield Hit(self.entity, start, end, 0.8 if legal else 0.6, self.id, self.version)
             elif not legal and (end := self._after_of(text, words, index)):
                 yield Hit(self.entity, match.start(), end, 0.6, self.id, self.version)
 
@@ -122,6 +112,7 @@ class Employers:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
+        self._occupations = listed_words("occupations.txt", "heads")
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_ANCHORED, text):
@@ -134,14 +125,13 @@ class Employers:
             tokens = [word[0] for word in words_of(match["value"]) if word[0] != "and"]
             known = [self._lexicon.may_be_given_name(t) or self._lexicon.is_technical(t) for t in tokens]
             if not any(known) and not all(self._lexicon.is_word(t) for t in tokens):
-                yield Hit(self.entity, *match.span("value"), 0.5, self.id, self.version)
-
+                yield Hit(self.entity, match.start("value"), match.end("value"), 0.5, self.id, self.version)
 
     def _is_employer(self, before: str) -> bool:
         if _EMPLOYED.search(before, timeout=TIMEOUT_S) or _COPYRIGHT.search(before, timeout=TIMEOUT_S):
             return True
         job = _AFTER_JOB.search(before, timeout=TIMEOUT_S)
-        return job is not None and fold(job["head"]) in occupations()
+        return job is not None and fold(job["head"]) in self._occupations
 
 
 def organization_rules(lexicon: Lexicon) -> tuple[Rule, ...]:

@@ -17,11 +17,13 @@ _BEFORE = compiled(
     r"\b(?:in|from|near|at|around|to|via|outside|visit(?:ed|ing|s)?|leav(?:e|es|ing)|toward|towards|of|between|city|state|country"
     r"|province|region|town|location|origin|destination|birthplace|nationality|based|resident)\b\s*[:=]?\s*[\"']?$"
 )
-_STATES = r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])"
+_STATES = (
+    r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])"
+)
 _PROVINCES = r"(?:AB|BC|MB|NB|NL|NS|NT|NU|ON|PE|QC|SK|YT)"
 _CITY_STATE = compiled(
-    rf"(?<![\w@./-]) (?P<value> \p{{Lu}}[\p{{L}}\p{{M}}.'-]+ (?:[ ]\p{{Lu}}[\p{{L}}\p{{M}}.'-]+){{0,2}} ,[ ] (?:{_STATES}|{_PROVINCES}) )"
-    r" (?![\w@-])",
+    r"(?<![\w@./-]) (?P<value> \p{Lu}[\p{L}\p{M}.'-]+ (?:[ ]\p{Lu}[\p{L}\p{M}.'-]+){0,2}"
+    rf",[ ] (?:{_STATES}|{_PROVINCES}) ) (?![\w@-])",
     CASE,
 )
 _ABBREVIATED = compiled(r"(?<![\w.]) (?: U\.S\.A?\.? | U\.K\.? | U\.A\.E\. | USA | UK | UAE | USSR ) (?!\w)", CASE)
@@ -66,11 +68,13 @@ class AbbreviatedPlaces:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_ABBREVIATED, text):
-            yield Hit(self.entity, *match.span(), 0.6, self.id, self.version)
+            yield Hit(self.entity, match.start(), match.end(), 0.6, self.id, self.version)
         if "," in text:
             for match in matches(_CITY_STATE, text):
-                yield Hit(self.entity, *match.span("value"), 0.7, self.id, self.version)
+                yield Hit(self.entity, match.start("value"), match.end("value"), 0.7, self.id, self.version)
 
 
 def place_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
-    return (ModelEntities("LOCATION", lexicon), ListedPlaces(lexicon), AbbreviatedPlaces(), UnknownCapitals("LOCATION", lexicon))
+    """Rules of places."""
+    unknown = UnknownCapitals("LOCATION", lexicon)
+    return (ModelEntities("LOCATION", lexicon), ListedPlaces(lexicon), AbbreviatedPlaces(), unknown)

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from redaction.recognizers.gazetteer import Gazetteer, fold, occupations, sections, words_of
+from redaction.recognizers.gazetteer import Gazetteer, fold, listed_words, sections, words_of
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["title_rules"]
 
 _ADDRESS = compiled(
     r"(?<![\w.-]) (?P<value> (?:mr|mrs|ms|mx|dr|prof|messrs|mme|mlle|sr|sra|srta)\. | (?:mr|mrs|ms|mx|dr|prof)(?=[ ]\p{Lu})"
-    r" | (?:(?:M[RS]|MRS|DR|PROF)\b|(?:Miss|Madam|Sir|Dame|Lord|Lady|Professor|Doctor|Reverend|Rev|Father|Sister|Rabbi|Imam|Sheikh"
+    r" | (?:(?:M[RS]|MRS|DR|PROF)\b"
+    r"|(?:Miss|Madam|Sir|Dame|Lord|Lady|Professor|Doctor|Reverend|Rev|Father|Sister|Rabbi|Imam"
+    r"|Sheikh"
     r"|Judge|Justice|Senator|Sen|Congressman|Congresswoman|Governor|Gov|Mayor|President|Chancellor|Ambassador|Captain|Capt|Major|Maj"
     r"|Colonel|Col|General|Gen|Lieutenant|Lt|Sergeant|Sgt|Corporal|Cpl|Commander|Cmdr|Admiral|Officer|Detective|Inspector"
     r"|Herrn?|Frau|Monsieur|Madame|Mademoiselle|Señora?|Signora?|Senhora?|Meneer|Mevrouw)\.?)(?=[ ]\p{Lu}[\p{L}.]) ) (?!\w)",
     CASE,
 )
-_ADDRESS_LOWER = compiled(r"(?<![\w.-]) (?:mr|mrs|ms|mx|dr|prof|messrs)\.? (?=[ ]\p{L}{2}) | (?<![\w.-]) (?:mr|mrs|ms|dr|prof)\.(?!\w)")
+_ADDRESS_LOWER = compiled(
+    r"(?<![\w.-]) (?: (?:mr|mrs|ms|mx|dr|prof|messrs)\.? (?=[ ]\p{L}{2}) | (?:mr|mrs|ms|dr|prof)\.(?!\w) )"
+)
 _WORKS_AS = compiled(
-    r"\b(?:work(?:s|ed|ing)?(?:[ ]\w+){0,6}[ ]as|employed[ ]as|hired[ ]as|job[ ]as|career[ ]as|position[ ](?:as|of)|role[ ](?:as|of)"
+    r"\b(?:work(?:s|ed|ing)?(?:[ ]\w+){0,6}[ ]as|(?:employed|hired|job|career)[ ]as|(?:position|role)[ ](?:as|of)"
     r"|promoted[ ]to|(?:job|position|role|occupation|profession|title)(?:[ ]title)?(?:[ ]is|[ ]was)?[ ]?[:=]?)"
     r"[ ]{1,2}(?:an?[ ]|the[ ]|our[ ]|their[ ])?$"
 )
@@ -35,9 +39,9 @@ class FormsOfAddress:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_ADDRESS, text):
-            yield Hit(self.entity, *match.span("value"), 0.6, self.id, self.version)
+            yield Hit(self.entity, match.start("value"), match.end("value"), 0.6, self.id, self.version)
         for match in matches(_ADDRESS_LOWER, text):
-            yield Hit(self.entity, *match.span(), 0.5, self.id, self.version)
+            yield Hit(self.entity, match.start(), match.end(), 0.5, self.id, self.version)
 
 
 class JobTitles:
@@ -51,10 +55,9 @@ class JobTitles:
     entity = "TITLE"
 
     def __init__(self) -> None:
-        lists = sections("occupations.txt")
-        self._heads = occupations()
-        self._modifiers = frozenset(word for line in lists["modifiers"] for word in line.split())
-        self._whole = Gazetteer(lists["whole"])
+        self._heads = listed_words("occupations.txt", "heads")
+        self._modifiers = listed_words("occupations.txt", "modifiers")
+        self._whole = Gazetteer(sections("occupations.txt")["whole"])
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         words = words_of(text)

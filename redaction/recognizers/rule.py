@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import regex  # type: ignore[import-untyped]
 
-__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "matches"]
+__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "has_digit", "matches", "words"]
 
 TIMEOUT_S = 10.0
 """Seconds that one pattern may take on one text. A pattern that takes longer fails the text; it is not skipped."""
@@ -30,6 +32,25 @@ def matches(pattern: Any, text: str, *, overlapped: bool = False) -> list[Any]:
         TimeoutError: the pattern took longer than `TIMEOUT_S`.
     """
     return list(pattern.finditer(text, overlapped=overlapped, timeout=TIMEOUT_S))
+
+
+_DIGIT = re.compile(r"\d").search
+_folded = lru_cache(maxsize=8)(str.lower)
+
+
+def has_digit(text: str) -> bool:
+    """Whether a rule that needs a digit can find anything."""
+    return _DIGIT(text) is not None
+
+
+def words(*needles: str) -> Callable[[str], bool]:
+    """A necessary condition: one of these lower-case strings stands in the text, in any case."""
+
+    def found(text: str) -> bool:
+        lower = _folded(text)
+        return any(needle in lower for needle in needles)
+
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,7 @@ class PatternRule:
         check: says of the matched value whether it is one (checksum, shape); None accepts all.
         context: searched within ``window`` characters before the value.
         after: matched from the end of the value on. One of ``context`` and ``after`` must match, if either is given.
+        needs: a cheap condition without which the pattern cannot match; it spares the search in most texts.
     """
 
     id: str
@@ -78,8 +100,11 @@ class PatternRule:
     context: Any | None = None
     after: Any | None = None
     window: int = 50
+    needs: Callable[[str], bool] | None = None
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        if self.needs is not None and not self.needs(text):
+            return
         group: int | str = "value" if "value" in self.pattern.groupindex else 0
         for match in matches(self.pattern, text):
             start, end = match.span(group)

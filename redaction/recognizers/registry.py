@@ -28,6 +28,7 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     from redaction.recognizers.names import name_rules
     from redaction.recognizers.orders import order_rules
     from redaction.recognizers.payment import payment_rules
+    from redaction.recognizers.records import bank_account_rules, driver_license_rules, medical_rules
     from redaction.recognizers.secrets import api_key_rules, password_rules, username_rules
     from redaction.recognizers.web import url_rules
 
@@ -37,6 +38,9 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
         payment_rules(),
         national_id_rules(),
         passport_rules(),
+        driver_license_rules(),
+        medical_rules(),
+        bank_account_rules(),
         birth_date_rules(other_dates="DATE_TIME" in policy.entities),
         date_time_rules(),
         age_rules(),

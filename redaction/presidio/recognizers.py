@@ -8,7 +8,8 @@ tldextract ships and never in the network's, and a value beyond the last token i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ import regex  # type: ignore[import-untyped]
 
 from distill_gov.records.errors import BadInputError
 from redaction.presidio.context import CONTEXT_GAIN, CONTEXT_MINIMUM, Contexts
-from redaction.presidio.needs import NEEDS
 from redaction.recognizers.gates import Gates, Needs, TextFacts
+from redaction.recognizers.required import required
 from redaction.recognizers.rule import matches
 
 __all__ = ["DEFAULT_RECOGNIZERS", "Found", "PresidioRecognizers", "pin_suffix_list"]
@@ -58,6 +59,18 @@ class Found(NamedTuple):
     recognizer: str
 
 
+_BY_HAND = {
+    # A letter beside a digit, and the typo `A-Z]]` of one branch.
+    "ab1eb0b240f2": Needs(like=r"[A-Z][0-9]|[0-9][A-Z]|\][0-9]"),  # UsLicenseRecognizer, alphanumeric
+    "1f98697e78e0": Needs(like="[A-Z]{2}[0-9]{2}"),  # IbanRecognizer
+    "a101077778af": Needs(words=(":", "-")),  # MacAddressRecognizer
+    "8b00da21c7ca": Needs(like=r"[A-Z]\d{7}"),  # MedicalLicenseRecognizer
+    "7405c3a8b8c3": Needs(like=r"[a-z0-9.-]\.[a-z]"),  # UrlRecognizer without a scheme
+    "58b5bbbc4796": Needs(like=r"[\"'][^\"']+[\"']"),  # UrlRecognizer in quotation marks
+}
+"""What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: another release's patterns
+are others, and these are then not asked."""
+
 _Finder = Callable[[str, Any, Sequence[bool]], Iterable[Found]]
 
 
@@ -69,23 +82,39 @@ class PresidioRecognizers:
         nlp: the spaCy pipeline that makes the documents. Its tagger, attribute ruler and lemmatizer are run when they are
             needed, and are better disabled.
         phone_regions: ISO codes of the countries whose phone numbers are known without a country code; None: Presidio's.
+        keep: entities of Presidio that are wanted although its settings leave them out (ORGANIZATION).
 
     Raises:
         BadInputError: there is no such recogniser, or it is of a kind that cannot be run here.
     """
 
-    def __init__(self, names: Sequence[str], nlp: Any, *, phone_regions: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        nlp: Any,
+        *,
+        phone_regions: Sequence[str] | None = None,
+        keep: Collection[str] = frozenset(),
+    ) -> None:
         pin_suffix_list()
         self._contexts = Contexts(nlp)
         self.recognizers = [_recognizer(name, phone_regions) for name in names]
         self._words = {r.name: tuple(word.lower() for word in r.context or ()) for r in self.recognizers}
-        needs: list[Needs | None] = []
+        labels = _labels(self.recognizers, keep)
+        self._model_labels = {name for label in _ner_labels(nlp) if (name := labels(label))}
+        needs: list[tuple[Needs, ...]] = []
         self._finders: list[tuple[_Finder, range]] = []
         for recognizer in self.recognizers:
-            finder, wanted = _finder(recognizer, _labels(self.recognizers))
+            finder, wanted = _finder(recognizer, labels)
             self._finders.append((finder, range(len(needs), len(needs) + len(wanted))))
             needs += wanted
         self._gates = Gates(needs)
+
+    @property
+    def entities(self) -> frozenset[str]:
+        """Presidio's names of what can be found; of the model's entities, those that it has a label for."""
+        patterns = (r for r in self.recognizers if not isinstance(r, _spacy_kind()))
+        return frozenset(self._model_labels).union(*(r.supported_entities for r in patterns))
 
     def find(self, text: str, doc: Any) -> list[Found]:
         """What `AnalyzerEngine.analyze` returns for a text, with the same entities, spans and scores, in its order.
@@ -101,7 +130,7 @@ class PresidioRecognizers:
         context = None
         found: list[Found] = []
         for finder, gates in self._finders:
-            mine = [index in is_open for index in gates]
+            mine = is_open[gates.start : gates.stop]
             if not any(mine):
                 continue
             for one in finder(text, doc, mine):
@@ -167,20 +196,25 @@ def _recognizer(name: str, phone_regions: Sequence[str] | None) -> Any:
     return recognizer
 
 
-def _finder(recognizer: Any, labels: Callable[[str], str | None]) -> tuple[_Finder, Sequence[Needs | None]]:
+def _finder(recognizer: Any, labels: Callable[[str], str | None]) -> tuple[_Finder, Sequence[tuple[Needs, ...]]]:
     """How to run a recogniser, and the gate of each of its patterns."""
     from presidio_analyzer import PatternRecognizer
     from presidio_analyzer.predefined_recognizers import IbanRecognizer, PhoneRecognizer, SpacyRecognizer
 
     name, analyze = recognizer.name, type(recognizer).analyze
     if analyze is SpacyRecognizer.analyze:
-        return _SpacyEntities(name, labels).find, [None]
+        return _SpacyEntities(name, labels).find, [()]
     if analyze is PhoneRecognizer.analyze:
-        return _Phones(recognizer).find, [Needs(digits=2)]
+        return _Phones(recognizer).find, [(Needs(digits=2),)]
     if analyze is PatternRecognizer.analyze or analyze is IbanRecognizer.analyze:
         kind = _Ibans if analyze is IbanRecognizer.analyze else _Patterns
-        return kind(recognizer).find, [NEEDS.get(pattern.regex) for pattern in recognizer.patterns]
+        return kind(recognizer).find, [_needs(pattern.regex) for pattern in recognizer.patterns]
     raise BadInputError("this recogniser of Presidio looks for values in a way that is not known here", where=name)
+
+
+def _needs(source: str) -> tuple[Needs, ...]:
+    more = _BY_HAND.get(sha256(source.encode()).hexdigest()[:12])
+    return (*required(source, _FLAGS), *([more] if more else []))
 
 
 class _Patterns:
@@ -256,13 +290,21 @@ class _SpacyEntities:
                 yield Found(name, entity.start_char, entity.end_char, self._score, self._name)
 
 
-def _labels(recognizers: Sequence[Any]) -> Callable[[str], str | None]:
+def _spacy_kind() -> Any:
+    from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+    return SpacyRecognizer
+
+
+def _ner_labels(nlp: Any) -> Sequence[str]:
+    return nlp.get_pipe("ner").labels if "ner" in nlp.component_names else ()
+
+
+def _labels(recognizers: Sequence[Any], keep: Collection[str]) -> Callable[[str], str | None]:
     """Presidio's entity for a label of the model, or None if it is left out."""
     configuration = _ner_configuration()
-    mapping, ignored = configuration.model_to_presidio_entity_mapping, set(configuration.labels_to_ignore)
-    known = {
-        entity for recognizer in recognizers if recognizer.name == "SpacyRecognizer" for entity in recognizer.supported_entities
-    }
+    mapping, ignored = configuration.model_to_presidio_entity_mapping, set(configuration.labels_to_ignore) - set(keep)
+    known = {entity for r in recognizers if isinstance(r, _spacy_kind()) for entity in r.supported_entities}
 
     def entity_of(label: str) -> str | None:
         name = mapping.get(label, label)

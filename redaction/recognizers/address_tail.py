@@ -14,32 +14,36 @@ _PARTS = 14
 _LINES = 4
 _TOWN_WORDS = 4
 
-US_STATE = (
-    r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY])"
-)
+US_STATE = r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY])"
 """Postal abbreviations of states and territories (USPS Publication 28, appendix B)."""
 UNIT = (
-    r"(?: (?i:apartments?|apt|appt?|suite|ste|unit|flat|room|rm|floor|fl|building|bldg|block|lot|trlr|space|spc|penthouse|ph|pmb|box"
-    r"|dept|piso|apto|ap|depto|dpto|puerta|pta|local|oficina|of|bloco|sala|andar|stiege|top|tür|etage|whg|wohnung|bus|lokal|lok|kv"
+    r"(?: (?i:apartments?|apt|appt?|suite|ste|unit|flat|room|rm|floor|fl|building|bldg|block|lot|trlr|space|spc"
+    r"|penthouse|ph|pmb|box"
+    r"|dept|piso|apto|ap|depto|dpto|puerta|pta|local|oficina|of|bloco|sala|andar|stiege|top|tür|etage|whg|wohnung|bus"
+    r"|lokal|lok|kv"
     r"|bâtiment|bât|escalier|esc|scala|interno|int|daire|kat|кв|кв\.|bte|boîte)\.?\s?\#? | \#\s? | (?i:no|nr|n[º°])\.?\s? )"
     r" (?:\d{1,5}(?:\s?[-/]?\s?[A-Za-z](?!\p{L}))? | [A-Za-z](?:-?\d{1,4})?(?!\p{L})) (?![\w])"
 )
 """Verbose-mode source, capitals matter: a flat, suite, floor and the like with its number."""
 POSTCODE = (
     r"(?: [A-Z]{1,2}\d[A-Z\d]?\s?\d[ABD-HJLNP-UW-Z]{2} | [ABCEGHJ-NPRSTVXY]\d[A-Z][ -]?\d[A-Z]\d"
-    r" | [AC-FHKNPRTV-Y]\d[\dW]\s?[AC-FHKNPRTV-Y\d]{4} | \d{4}\s?(?!AM|PM|AD|BC)[A-Z]{2} | \d{5}-\d{3,4} | \d{4}-\d{3} | \d{2}-\d{3}"
+    r" | [AC-FHKNPRTV-Y]\d[\dW]\s?[AC-FHKNPRTV-Y\d]{4} | \d{4}\s?(?!AM|PM|AD|BC)[A-Z]{2} | \d{5}-\d{3,4} | \d{4}-\d{3} "
+    r"| \d{2}-\d{3}"
     r" | \d{3}\s\d{2,3} | (?:[A-Z]{1,3}-)?\d{4,6} ) (?![\w]|[ -]\d|[.,]\d)"
 )
 """Verbose-mode source, capitals matter: British, Canadian, Irish, Dutch, American, Brazilian, Portuguese, Polish, Swedish or
 Czech, and plain ones of four to six digits (Universal Postal Union, postal addressing systems)."""
 
-_SEPARATOR = compiled(r"(?: [ \t]*(?:[,;/|·•]|-(?=\s))[ \t]* | [ \t]+ | [ \t]*,?[ \t]*(?:\r?\n[ \t]*){1,2}(?:[?>|*][?>|*]{0,3}[ \t]*|,[ \t]*)? )")
+_SEPARATOR = compiled(
+    r"(?: [ \t]*(?:[,;/|·•]|-(?=\s))[ \t]* | [ \t]+ | [ \t]*,?[ \t]*(?:\r?\n[ \t]*){1,2}(?:[?>|*][?>|*]{0,3}[ \t]*|,[ \t]*)? )"
+)
 _UNIT = compiled(UNIT, CASE)
 _POSTCODE = compiled(POSTCODE, CASE)
 _REGION = compiled(r"[A-Z]{2,3}\b(?![.'’]\w)", CASE)
 _FLOOR = compiled(r"\d{1,2}\s?(?:[º°ª]|er|st|nd|rd|th)\.?\s?(?i:floor|piso|étage|etage|[a-z]{1,4}\b)?", CASE)
 _WORD_SOURCE = (
-    r"(?:(?:am|an\sder|a\sd\.|im|in|de|del|della|do|da|dos|di|la|le|les|el|los|sur|sous|upon|on|under|by|the|of|bei|den|der|nad|pod)[\s-]){0,2}"
+    r"(?:(?:am|an\sder|a\sd\.|im|in|de|del|della|do|da|dos|di|la|le|les|el|los|sur|sous|upon|on|under|by|the|of|bei|den"
+    r"|der|nad|pod)[\s-]){0,2}"
     r"\p{Lu}[\p{L}'’.-]*(?<![.-])(?:-(?:[\p{L}]+-){0,3}\p{L}+)?\.?(?=[\s,;)?!]|\.?$|\.\s)(?!\s?:)"
 )
 _WORD = compiled(_WORD_SOURCE, CASE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, PatternRule, Rule, compiled, has_digit, matches, words
+from redaction.recognizers.gates import Needs
+from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, PatternRule, Rule, compiled, matches
 
 __all__ = ["age_rules", "birth_date_rules", "date_time_rules"]
 
@@ -54,7 +55,8 @@ _DAY_RANGE = rf"{_DAY}(?:st|nd|rd|th|\.)?(?:\s?(?:-|to|and|&|bis)\s?{_DAY})?"
 _SPELT = compiled(
     rf"(?<![\w/.-]) (?: {_WEEKDAY}\b[.,]{{0,2}}\s (?:the\s|den\s)? )? (?:"
     rf" {_DAY_RANGE}{_LINKED}{_MONTH}\b\.? (?:\s?[-/,.]?\s?(?:de\s|del\s|of\s|in\s)?(?:{_YEAR}|'\d\d|(?<=-)\d\d)(?!\d))?"
-    rf"| {_MONTH}\.?[\s-](?:the\s)?{_DAY_RANGE}(?:st|nd|rd|th)?(?![\d%:]|[.,]\d\d?(?!\d)) (?:,?\s(?:of\s)?(?:{_YEAR}|'\d\d)(?!\d))?"
+    rf"| {_MONTH}\.?[\s-](?:the\s)?{_DAY_RANGE}(?:st|nd|rd|th)?(?![\d%:]|[.,]\d\d?(?!\d)) (?:,?\s(?:of\s)?(?:{_YEAR}"
+    rf"|'\d\d)(?!\d))?"
     rf"| {_MONTH}\.?,?[\s-]\s?(?:de\s|of\s|')?{_YEAR} ) (?!\d) {_TIME_AFTER}"
 )
 _SYSLOG = compiled(rf"(?<!\w) (?:{_WEEKDAY}\s)? {_MONTH}\s{{1,2}}{_DAY}\s{_CLOCK}(?:\s[a-z]{{3,4}})?(?:\s{_YEAR})? (?!\w)")
@@ -66,13 +68,17 @@ _YEAR_NAMED = compiled(
     rf"\b (?: in | since | born | from | until | till | by | before | after | during | circa | around | year | founded"
     rf" | established | class\sof | (?:early|mid|late)(?:\s|-) | summer | winter | spring | autumn | fall | seit | depuis"
     rf" | desde | dal | en | im\sjahr | copyright | © )"
-    rf" \s (?:the\s)? (?:(?:early|mid|late)[\s-])? (?P<value>{_YEAR}(?:\s?[-/]\s?(?:{_YEAR}|\d\d)(?!\d))?) (?!['’]?s?\w|[.,]\d|-\d|\s?(?:€|\$|%|eur|usd))"
+    rf" \s (?:the\s)? (?:(?:early|mid|late)[\s-])? (?P<value>{_YEAR}(?:\s?[-/]\s?(?:{_YEAR}|\d\d)(?!\d))?) (?!['’]?s?\w"
+    rf"|[.,]\d|-\d|\s?(?:€|\$|%|eur|usd))"
 )
 _YEARS_BETWEEN = compiled(rf"(?<![\w.,/-]) {_YEAR} \s?[-–]\s? (?:{_YEAR}|present) (?![\w-])")
-_EPOCH = compiled(r"\b(?:timestamp|epoch|time|ts|iat|exp|nbf)[\"']?\s?[:=]\s?(?P<value>1[0-9]{9}(?:\d{3})?(?:\.\d{1,6})?)(?!\d)")
+_EPOCH = compiled(
+    r"\b(?:timestamp|epoch|time|ts|iat|exp|nbf)[\"']?\s?[:=]\s?(?P<value>1[0-9]{9}(?:\d{3})?(?:\.\d{1,6})?)(?!\d)"
+)
 
 _HAS_DATE = compiled(
-    rf"(?<!\d)(?:{_YEAR})(?!\d) | (?<![\p{{L}}])(?:{_SURE_MONTH}|{_WEEKDAY})(?![\p{{L}}]) | \d{{1,2}}[:h]\d\d | \d[/.-]\d{{1,2}}[/.-]\d"
+    rf"(?<!\d)(?:{_YEAR})(?!\d) | (?<![\p{{L}}])(?:{_SURE_MONTH}|{_WEEKDAY})(?![\p{{L}}]) | \d{{1,2}}[:h]\d\d "
+    rf"| \d[/.-]\d{{1,2}}[/.-]\d"
     r" | \d\s?[ap]\.?m\b"
 )
 _VAGUE_DAY = compiled(
@@ -81,7 +87,8 @@ _VAGUE_DAY = compiled(
 )
 _WEEKDAY_MET = compiled(
     r"\b(?i:on|by|until|till|since|from|meet|met|for|see\syou|due|arrived?|called)\s"
-    r"(?P<value>(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Montag|Dienstag|Mittwoch|Donnerstag|Freitag|Samstag|Sonntag)\b (?!s|\sto\b)",
+    r"(?P<value>(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Montag|Dienstag|Mittwoch|Donnerstag|Freitag|Samstag"
+    r"|Sonntag)\b (?!s|\sto\b)",
     CASE,
 )
 
@@ -89,6 +96,9 @@ _WEEKDAY_MET = compiled(
 class DatesOfModel:
     """spaCy's DATE and TIME entities that tell a time: a year, month or clock in them. "Today", "two weeks" tell none."""
 
+    needs = Needs(
+        like=r"\d|day|tag|jan|feb|m[aä]r|apr|ma[iy]|ju[nl]|aug|sep|oct|nov|dec|[oô][ku]t|déc|f[eé]v|gen|mag|giu|lug|ago|set|ott|di[cz]|di\b|ene|abr|avr"
+    )
     id = "date_time/spacy"
     version = "1"
     entity = "DATE_TIME"
@@ -108,20 +118,20 @@ class DatesOfModel:
 
 
 def date_time_rules() -> tuple[Rule, ...]:
-    def rule(name: str, pattern: Any, score: float, needs: Callable[[str], bool] = has_digit) -> PatternRule:
-        return PatternRule(f"date_time/{name}", "1", "DATE_TIME", pattern, score, needs=needs)
+    def rule(name: str, pattern: Any, score: float) -> PatternRule:
+        return PatternRule(f"date_time/{name}", "1", "DATE_TIME", pattern, score)
 
     return (
         rule("iso", _ISO, 0.9),
         rule("compact", _COMPACT, 0.5),
         rule("numeric", _NUMERIC, 0.7),
         rule("spelt", _SPELT, 0.7),
-        rule("syslog", _SYSLOG, 0.8, words(":")),
+        rule("syslog", _SYSLOG, 0.8),
         rule("clock", _CLOCK_TIME, 0.5),
         rule("year", _YEAR_NAMED, 0.5),
         rule("years", _YEARS_BETWEEN, 0.5),
         rule("epoch", _EPOCH, 0.6),
-        rule("weekday", _WEEKDAY_MET, 0.4, words("day", "tag", "woch")),
+        rule("weekday", _WEEKDAY_MET, 0.4),
         DatesOfModel(),
     )
 
@@ -162,12 +172,12 @@ def birth_date_rules(*, other_dates: bool) -> tuple[Rule, ...]:
             the dates that a message is about are younger.
     """
     near = (
-        PatternRule("birth_date/near", "1", "BIRTH_DATE", _FULL_DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80, has_digit),
-        PatternRule("birth_date/field", "1", "BIRTH_DATE", _BIRTH_FIELD, 0.9, needs=words("dob", "birth")),
+        PatternRule("birth_date/near", "1", "BIRTH_DATE", _FULL_DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80),
+        PatternRule("birth_date/field", "1", "BIRTH_DATE", _BIRTH_FIELD, 0.9),
     )
     if other_dates:
         return near
-    return (*near, PatternRule("birth_date/long_ago", "1", "BIRTH_DATE", _FULL_DATE, 0.5, _long_ago, needs=has_digit))
+    return (*near, PatternRule("birth_date/long_ago", "1", "BIRTH_DATE", _FULL_DATE, 0.5, _long_ago))
 
 
 _TENS = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
@@ -177,19 +187,25 @@ _SPELT_NUMBER = (
 )
 _YEARS = r"(?:1[01]\d|[1-9]?\d)"
 _AGE_OLD = compiled(
-    rf"(?<![\w.,-]) (?P<value> (?:{_YEARS}|{_SPELT_NUMBER}) (?:\s?½)? [\s-]? (?:(?:years?|yrs?|months?|weeks?|days?)[\s-]+(?:old|of\sage)s?"
-    r" | y\.?/?o\.?\b | jahre\salt\b | jährige?[rnms]?\b | ans\b(?=\s?[,.)]) | años\sde\sedad\b | anni\b(?=\s?[,.)]) | jaar\soud\b"
+    rf"(?<![\w.,-]) (?P<value> (?:{_YEARS}|{_SPELT_NUMBER}) (?:\s?½)? [\s-]? (?:(?:years?|yrs?|months?|weeks?"
+    rf"|days?)[\s-]+(?:old|of\sage)s?"
+    r" | y\.?/?o\.?\b | jahre\salt\b | jährige?[rnms]?\b | ans\b(?=\s?[,.)]) | años\sde\sedad\b | anni\b(?=\s?[,.)]) "
+    r"| jaar\soud\b"
     r" | lat(?:a|ek)?\b(?=\s?[,.)]) | anos\sde\sidade\b ) )"
 )
 _AGE_NAMED = compiled(
-    rf"\b (?: aged? | at\sage | (?:my|his|her|their|your|the)\sage(?:\sis|\swas|\sof)? | at\s(?:the|an)\sage\sof | alter | edad | âge"
+    rf"\b (?: aged? | at\sage | (?:my|his|her|their|your|the)\sage(?:\sis|\swas|\sof)? | at\s(?:the|an)\sage\sof "
+    rf"| alter | edad | âge"
     rf" | leeftijd | turn(?:s|ed|ing)? | aged\sbetween ) [\"']? \s?[:=]?\s? (?:just\s|only\s|about\s|around\s|over\s|under\s)?"
     rf" (?P<value>{_YEARS}|{_SPELT_NUMBER}) (?![\w%°$€£]|[.,:/-]\d|\s?(?:km|kg|miles?|degrees|percent|lights?|the|off)\b)"
 )
 _AGE_SAID = compiled(
-    rf"\b (?: (?:i'?\s?a?m|he'?s|she'?s|i\swas|(?:he|she)\s(?:is|was)|(?:who|when\si|when\she|when\sshe|mother|father|mum|mom|dad|son"
-    rf"|daughter|wife|husband|brother|sister|grand\w+|baby|kid|child)\s(?:is|was)) ) \s (?:just|only|now|already|about|almost|nearly)?\s?"
-    rf" (?P<value>[1-9]\d|[2-9]|{_TENS}(?:[\s-]{_ONES})?) (?= \s? (?: [.,;!?)] (?!\d) | $ | \n | (?:and|when|but|now|so|years|yrs|with"
+    rf"\b (?: (?:i'?\s?a?m|he'?s|she'?s|i\swas|(?:he|she)\s(?:is|was)|(?:who|when\si|when\she|when\sshe|mother|father"
+    rf"|mum|mom|dad|son"
+    rf"|daughter|wife|husband|brother|sister|grand\w+|baby|kid|child)\s(?:is|was)) ) \s (?:just|only|now|already|about"
+    rf"|almost|nearly)?\s?"
+    rf" (?P<value>[1-9]\d|[2-9]|{_TENS}(?:[\s-]{_ONES})?) (?= \s? (?: [.,;!?)] (?!\d) | $ | \n | (?:and|when|but|now|so"
+    rf"|years|yrs|with"
     rf"|living|from|male|female|m|f)\b (?!\s(?:minutes|hours|days)) ) )"
 )
 _AGE_APPOSED = compiled(
@@ -202,13 +218,12 @@ _AGE_DECADE = compiled(r"\b in \s (?:my|his|her|their|your) \s (?:(?:early|mid|l
 class ApposedAges:
     """The news' way to tell an age: a name, a comma, the number, a comma. After a month the number is a day."""
 
+    needs = Needs(digits=2)
     id = "age/apposed"
     version = "1"
     entity = "AGE"
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        if not has_digit(text):
-            return
         people = [(e.start_char, e.end_char) for e in doc.ents if e.label_ == "PERSON"]
         for match in matches(_AGE_APPOSED, text):
             start, end = match.span("value")
@@ -216,17 +231,14 @@ class ApposedAges:
                 yield Hit(self.entity, start, end, 0.5, self.id, self.version)
 
 
-_OLD_WORDS = words("old", "y/o", "yo", "y.o", "of age", "alt", "jährig", " ans", "años", "anni", "jaar", "lat", "anos")
-
-
 def age_rules() -> tuple[Rule, ...]:
-    def rule(name: str, pattern: Any, score: float, needs: Callable[[str], bool] | None) -> PatternRule:
-        return PatternRule(f"age/{name}", "1", "AGE", pattern, score, needs=needs)
+    def rule(name: str, pattern: Any, score: float) -> PatternRule:
+        return PatternRule(f"age/{name}", "1", "AGE", pattern, score)
 
     return (
-        rule("old", _AGE_OLD, 0.8, _OLD_WORDS),
-        rule("named", _AGE_NAMED, 0.7, words("age", "turn", "alter", "edad", "âge", "leeftijd")),
-        rule("said", _AGE_SAID, 0.5, words("m ", "s ")),
-        rule("decade", _AGE_DECADE, 0.5, words("0s", "0's", "teens")),
+        rule("old", _AGE_OLD, 0.8),
+        rule("named", _AGE_NAMED, 0.7),
+        rule("said", _AGE_SAID, 0.5),
+        rule("decade", _AGE_DECADE, 0.5),
         ApposedAges(),
     )

@@ -62,6 +62,7 @@ _PASSPORT_VALUE = compiled(
 )
 _PASSPORT_ZONE = compiled(r"p[a-z<][a-z]{3}[a-z]+<<[a-z<]{5,40} (?: \s? [a-z0-9<]{30,44} )?")
 
+
 def _six_digits(value: str) -> bool:
     return sum(c.isdigit() for c in value) >= 6
 
@@ -122,4 +123,3 @@ def passport_rules() -> tuple[Rule, ...]:
         PatternRule("passport/named", "1", "PASSPORT", _PASSPORT_VALUE, 0.8, None, _PASSPORT_WORDS, _PASSPORT_AFTER, 70),
         PatternRule("passport/zone", "1", "PASSPORT", _PASSPORT_ZONE, 0.9),
     )
-

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from redaction.recognizers.rule import TIMEOUT_S, Hit, PatternRule, Rule, compiled, matches, words
+from redaction.recognizers.rule import TIMEOUT_S, Hit, PatternRule, Rule, compiled, matches
 
 __all__ = ["url_rules"]
 
@@ -19,7 +19,8 @@ _TOKEN = compiled(
     r"|session(?:_?id)?|sid|code|auth|jwt|otp|ticket|reset|invite|magic) = [^\s<>\"'\ufffc]{6,500}"
 )
 _SCHEME = compiled(
-    r"(?<![\w]) (?: https? | ftps? | sftp | wss? | file | ssh | git | s3 | gs | rtmp | ldaps? | magnet | ipfs | market | intent )"
+    r"(?<![\w]) (?: https? | ftps? | sftp | wss? | file | ssh | git | s3 | gs | rtmp | ldaps? | magnet | ipfs | market "
+    r"| intent )"
     r" :(?://|(?=\?xt)) [^\s<>\"`|\\^\ufffc]{2,2000}"
 )
 _DOMAIN = compiled(
@@ -27,11 +28,13 @@ _DOMAIN = compiled(
     r" (?![\w@(=]|-\w|\.\w) (?::\d{2,5}(?!\d))? (?P<path>[/?\#][^\s<>\"`|\\^\ufffc]{0,1000})?"
 )
 _UNICODE_DOMAIN = compiled(
-    r"(?<![\w@.+/\\$-]) (?: [\p{L}\d](?:[\p{L}\d-]{0,61}[\p{L}\d])? \. ){1,8} (?P<top>com|org|net|eu|de|at|ch|fr|es|pl|cz|se|dk|no|fi|рф|中国)"
+    r"(?<![\w@.+/\\$-]) (?: [\p{L}\d](?:[\p{L}\d-]{0,61}[\p{L}\d])? \. ){1,8} (?P<top>com|org|net|eu|de|at|ch|fr|es|pl"
+    r"|cz|se|dk|no|fi|рф|中国)"
     r" (?![\w@(=]|-\w|\.\w) (?P<path>[/?\#][^\s<>\"`|\\^\ufffc]{0,1000})?"
 )
 _NAMED = compiled(
-    r"\b (?: web\s?(?:site|page|seite|adres+e?)s? | sites? | url | link | domain | host(?:name)? | home\s?page | visit | browse | blog"
+    r"\b (?: web\s?(?:site|page|seite|adres+e?)s? | sites? | url | link | domain | host(?:name)? | home\s?page | visit "
+    r"| browse | blog"
     r" | hosted\s(?:at|on) | go\sto | log\s?in(?:to|\sto)? | www ) \b [^\n.]{0,25} $"
 )
 
@@ -43,7 +46,9 @@ _WORD_SUFFIXES = frozenset(
 )
 # Suffixes whose domains need no further sign: the old generic ones and the ones that services really use bare.
 _SURE_GENERIC = frozenset("com org net edu gov mil int biz info dev cloud online shop store tech site xyz".split())
-_SHORTENERS = frozenset("bit.ly t.co youtu.be goo.gl fb.me t.me wa.me is.gd ow.ly g.co amzn.to lnkd.in discord.gg redd.it".split())
+_SHORTENERS = frozenset(
+    "bit.ly t.co youtu.be goo.gl fb.me t.me wa.me is.gd ow.ly g.co amzn.to lnkd.in discord.gg redd.it".split()
+)
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +70,9 @@ def _end(text: str, start: int, end: int) -> int:
     """Without the punctuation of the sentence; a closing bracket stays if it was opened inside."""
     while end > start:
         last = text[end - 1]
-        if last in ".,;:!?'*_\u2026" or (last in ")]}" and text.count(last, start, end) > text.count("([{"[")]}".index(last)], start, end)):
+        if last in ".,;:!?'*_\u2026" or (
+            last in ")]}" and text.count(last, start, end) > text.count("([{"[")]}".index(last)], start, end)
+        ):
             end -= 1
         else:
             break
@@ -89,7 +96,9 @@ class WebAddresses:
                 yield self._hit(text, match, 0.9)
         if "." not in text:
             return
-        for match in matches(_DOMAIN if text.isascii() else _UNICODE_DOMAIN, text) + ([] if text.isascii() else matches(_DOMAIN, text)):
+        for match in matches(_DOMAIN if text.isascii() else _UNICODE_DOMAIN, text) + (
+            [] if text.isascii() else matches(_DOMAIN, text)
+        ):
             if self._domain(text, match):
                 yield self._hit(text, match, 0.6)
 
@@ -119,7 +128,7 @@ class WebAddresses:
 
 def url_rules() -> tuple[Rule, ...]:
     return (
-        PatternRule("url/credentials", "1", "SECRET_URL", _CREDENTIALS, 1.0, needs=lambda t: "://" in t and "@" in t),
-        PatternRule("url/token", "1", "SECRET_URL", _TOKEN, 0.9, needs=words("http")),
+        PatternRule("url/credentials", "1", "SECRET_URL", _CREDENTIALS, 1.0),
+        PatternRule("url/token", "1", "SECRET_URL", _TOKEN, 0.9),
         WebAddresses(),
     )

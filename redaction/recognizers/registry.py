@@ -28,8 +28,10 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     from redaction.recognizers.names import name_rules
     from redaction.recognizers.orders import order_rules
     from redaction.recognizers.payment import payment_rules
+    from redaction.recognizers.passwords import password_rules
     from redaction.recognizers.records import bank_account_rules, driver_license_rules, medical_rules
-    from redaction.recognizers.secrets import api_key_rules, password_rules, username_rules
+    from redaction.recognizers.secrets import api_key_rules
+    from redaction.recognizers.usernames import username_rules
     from redaction.recognizers.web import url_rules
 
     families: tuple[tuple[Rule, ...], ...] = (

@@ -4,7 +4,7 @@
 
 The sets are `presidio_research` (synth_dataset_v2.json, MIT) and `pii_anon_eval` (English rows of test_technology.jsonl.gz,
 CC0), both synthetic, under DIR. A true span is covered when each of its letters and digits lies in some found span; precision
-is the share of found spans that overlap a true one. Both are counted whatever the types (`any`) and with types that fit (`typed`).
+is the share of found spans that overlap a true one. Both are counted whatever the types, and with types that fit.
 
 Measured are ours with the default policy, and Presidio's AnalyzerEngine with its default registry on the same spaCy model in
 the same process. scrubadub and DataFog need not live where distill-gov does: `--peers` names the interpreter that has them (by

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     finally:
         if pool is not None:
             pool.__exit__()
+    decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
@@ -158,6 +159,13 @@ def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[De
         if reason is None:
             kept.append(trace)
     return kept
+
+
+def _sliced(decisions: Sequence[Decision], traces: Sequence[Trace]) -> list[Decision]:
+    """The decisions with the slices of the traces that they, or the questions to their answers, are about."""
+    named = {t.id: str(t.tags.get("slice", "")) for t in traces}
+    of = {**named, **{answer_id(trace): name for trace, name in named.items()}}
+    return [replace(decision, slice=of.get(decision.item, "")) for decision in decisions]
 
 
 def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:

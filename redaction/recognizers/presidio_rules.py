@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from redaction.entities import PRESIDIO_NAMES
 from redaction.presidio.recognizers import PresidioRecognizers
 from redaction.recognizers.countries import COUNTRIES
 from redaction.recognizers.rule import Hit
@@ -15,17 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PresidioRules"]
 
-_EVERYWHERE = {
-    "LOCATION": "SpacyRecognizer",
-    "ORGANIZATION": "SpacyRecognizer",
-    "NRP": "SpacyRecognizer",
-}
-"""Entities that Presidio's own recogniser is taken for wherever the policy applies. For the others, of no country, there are rules
-of ours that find more, or that find it without false alarms (PERSON)."""
-
-
 class PresidioRules:
-    """Presidio's recognisers that a policy asks for. Ids of their hits are ``presidio/<recogniser>``.
+    """Presidio's recognisers of the countries that a policy names. Ids of their hits are ``presidio/<recogniser>``.
+
+    For what belongs to no country there are rules of ours that find more, or that find it with fewer false alarms: the model's
+    entities too go through `recognizers.model_entities`.
 
     Raises:
         BadInputError: the policy names a country that Presidio has no recognisers for.
@@ -38,16 +31,13 @@ class PresidioRules:
         self._of_country = {
             name: entity for code in policy.countries for name, entity in COUNTRIES[code].items() if entity in wanted
         }
-        names = [*dict.fromkeys(_EVERYWHERE[e] for e in policy.entities if e in _EVERYWHERE), *self._of_country]
-        self._entities = wanted.intersection(_EVERYWHERE)
-        self._presidio = PresidioRecognizers(names, nlp, keep={"ORGANIZATION"})
+        self._presidio = PresidioRecognizers([*self._of_country], nlp)
         self._versions = {r.name: str(r.version) for r in self._presidio.recognizers}
 
     @property
     def entities(self) -> frozenset[str]:
         """Entities that one of the recognisers can find with this model."""
-        general = (PRESIDIO_NAMES.get(name, "") for name in self._presidio.entities)
-        return frozenset(self._entities.intersection(general)).union(self._of_country.values())
+        return frozenset(self._of_country.values())
 
     def identity(self) -> list[list[str]]:
         return [[f"presidio/{name}", version] for name, version in self._versions.items()]
@@ -56,7 +46,5 @@ class PresidioRules:
         """Hits in a text; ``doc`` is the spaCy document of it."""
         if not self._versions:
             return
-        for entity, start, end, score, name in self._presidio.find(text, doc):
-            ours = self._of_country.get(name) or PRESIDIO_NAMES.get(entity, "")
-            if name in self._of_country or ours in self._entities:
-                yield Hit(ours, start, end, score, f"presidio/{name}", self._versions[name])
+        for _, start, end, score, name in self._presidio.find(text, doc):
+            yield Hit(self._of_country[name], start, end, score, f"presidio/{name}", self._versions[name])

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
 from redaction.filters.policy import FilterPolicy
+from redaction.recognizers.countries import COUNTRIES
 
 __all__ = [
     "AdmissionPolicy",
@@ -81,6 +82,9 @@ class RedactionPolicy(Settings):
     )
     order_numbers: Phrases = Field(default_factory=list)
     """Regular expressions of the company's own numbers."""
+    countries: list[str] = Field(default_factory=list)
+    """Countries, by ISO code, whose numbers are looked for with Presidio's own recognisers as well, as far as `entities` names
+    what they are."""
     phone_regions: list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(
         default_factory=lambda: ["US", "GB", "DE", "FR", "ES", "IT", "NL", "PL"]
     )
@@ -104,6 +108,14 @@ class RedactionPolicy(Settings):
                 near = [named] if named else difflib.get_close_matches(entity.upper(), ENTITIES, n=1)
                 hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(ENTITIES)
                 raise ValueError(f"no recogniser finds {entity!r}; {hint}")
+        return value
+
+    @field_validator("countries")
+    @classmethod
+    def _known_countries(cls, value: list[str]) -> list[str]:
+        for code in value:
+            if code not in COUNTRIES:
+                raise ValueError(f"no recognisers for country {code!r}; one of {', '.join(COUNTRIES)}")
         return value
 
     @field_validator("order_numbers")

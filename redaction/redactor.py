@@ -163,8 +163,7 @@ class Redactor:
                 yield item, done[""]
 
     def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
-        documents = self._analyzer.documents(seen)
-        return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
+        return self._analyzer.detect_all(texts, seen)
 
     def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""

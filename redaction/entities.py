@@ -29,10 +29,10 @@ ENTITIES: Mapping[str, Entity] = {
     "CARD": Entity("payment card number (Luhn), and its security code", ("CREDIT_CARD",)),
     "MAC_ADDRESS": Entity("hardware address of a network card", ("MAC_ADDRESS",)),
     "IP_ADDRESS": Entity("IPv4 or IPv6 address", ("IP_ADDRESS",)),
-    "COORDINATES": Entity("latitude and longitude", default=False),
-    "IMEI": Entity("serial number of a phone (15 digits, Luhn)", default=False),
-    "VIN": Entity("vehicle identification number (17 characters, check digit)", default=False),
-    "DEVICE_ID": Entity("UUID, advertising or session id of a device or person", ("UUID",), default=False),
+    "COORDINATES": Entity("latitude and longitude"),
+    "IMEI": Entity("serial number of a phone (15 digits, Luhn)"),
+    "VIN": Entity("vehicle identification number (17 characters, check digit)"),
+    "DEVICE_ID": Entity("UUID, advertising or session id of a device or person", ("UUID",)),
     "NATIONAL_ID": Entity(
         "identity, social security or tax number that a state gave", ("US_SSN", "US_ITIN", "UK_NHS", "UK_NINO")
     ),
@@ -42,7 +42,7 @@ ENTITIES: Mapping[str, Entity] = {
     "MEDICAL_RECORD": Entity("number of a patient, medical record or health insurance"),
     "BANK_ACCOUNT": Entity("bank account or routing number that is no IBAN", ("US_BANK_NUMBER",)),
     "ORDER_NUMBER": Entity("order, account or ticket number, by the policy's own patterns", default=False),
-    "LICENSE_PLATE": Entity("registration of a vehicle", default=False),
+    "LICENSE_PLATE": Entity("registration of a vehicle"),
     "URL": Entity("web address or domain", ("URL", "DOMAIN_NAME")),
     "ADDRESS": Entity("street address, PO box or postcode"),
     "BIRTH_DATE": Entity("date of birth"),

@@ -1,4 +1,4 @@
-"""E-mail, phone, IP and MAC address, crypto wallet."""
+"""E-mail, phone, IP and MAC address."""
 
 from __future__ import annotations
 
@@ -76,14 +76,13 @@ class PhoneNumbers:
 
 def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:
     """The lenient phone tiers are ours: invented, short or mistyped numbers are no valid ones to libphonenumber."""
-    from presidio_analyzer.predefined_recognizers import CryptoRecognizer, IpRecognizer, MacAddressRecognizer
+    from presidio_analyzer.predefined_recognizers import IpRecognizer, MacAddressRecognizer
 
     return (
         PatternRule("email/address", "1", "EMAIL", _EMAIL, 1.0),
         PatternRule("email/spelt", "1", "EMAIL", _EMAIL_SPELT, 0.8),
         PresidioPatternRule(IpRecognizer(name="ip"), "IP_ADDRESS"),
         PresidioPatternRule(MacAddressRecognizer(name="mac"), "MAC_ADDRESS"),
-        PresidioPatternRule(CryptoRecognizer(name="crypto"), "CRYPTO"),
         PhoneNumbers(regions),
         PatternRule("phone/international", "1", "PHONE", _INTERNATIONAL, 0.7, _international),
         PatternRule("phone/national", "1", "PHONE", _NATIONAL, 0.6, _national),

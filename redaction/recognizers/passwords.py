@@ -37,7 +37,8 @@ _MARKUP = compiled(
     rf"< (?:[\w-]{{0,20}}:)? [\w-]{{0,20}}? {_KEY} (?:\s[^<>]{{0,80}})? > \s* (?P<value>[^<>\s\ufffc]{{2,100}}) \s* </"
 )
 _SQL = compiled(
-    rf"\b (?: identified\s(?:with\s\S+\s)?by | (?:with|encrypted)\spassword | set\spassword\s(?:for\s\S+\s)?= | password ) \s {_QUOTED_VALUE}"
+    rf"\b (?: identified\s(?:with\s\S+\s)?by | (?:with|encrypted)\spassword | set\spassword\s(?:for\s\S+\s)?= "
+    rf"| password ) \s {_QUOTED_VALUE}"
 )
 _OPTION = compiled(
     r"(?<!\S) (?: --(?:[a-z]{1,10}-)?pass(?:word|wd|phrase)?(?:=|\s) | sshpass\s+-p\s? | /p(?:ass(?:word)?)?: "
@@ -172,6 +173,9 @@ class AssignedPasswords:
         return quoted or not (self._lexicon.is_common(value) or (value.endswith(("(", "{", "[")) and len(value) < 6))
 
 
+_NEXT_FIELD = compiled(r"(?<=.{3}) ;(?:\p{L}[\w ]{0,30}=|$)")
+
+
 def _bare_end(text: str, start: int, end: int) -> tuple[int, int]:
     """An unquoted value ends before the mark that closes the call, list or address parameter around it."""
     value = text[start:end]
@@ -179,6 +183,9 @@ def _bare_end(text: str, start: int, end: int) -> tuple[int, int]:
         cut = value.find(stop)
         if cut > 2:
             value = value[:cut]
+    field = _NEXT_FIELD.search(value, timeout=TIMEOUT_S)
+    if field is not None:
+        value = value[: field.start()]
     while len(value) > 1 and value[-1] in ",;)]}." and not (value[-1] in ")]}" and "([{"[")]}".index(value[-1])] in value):
         value = value[:-1]
     return start, start + len(value)

@@ -24,18 +24,20 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     from redaction.recognizers.addresses import address_rules
     from redaction.recognizers.contact import contact_rules
     from redaction.recognizers.dates import age_rules, birth_date_rules, date_time_rules
+    from redaction.recognizers.devices import coordinate_rules, device_rules, vehicle_rules
     from redaction.recognizers.groups import group_rules
     from redaction.recognizers.identity import national_id_rules, passport_rules
     from redaction.recognizers.names import name_rules
     from redaction.recognizers.orders import order_rules
     from redaction.recognizers.organizations import organization_rules
-    from redaction.recognizers.payment import payment_rules
     from redaction.recognizers.passwords import password_rules
+    from redaction.recognizers.payment import payment_rules
     from redaction.recognizers.places import place_rules
     from redaction.recognizers.records import bank_account_rules, driver_license_rules, medical_rules
     from redaction.recognizers.secrets import api_key_rules
     from redaction.recognizers.titles import title_rules
     from redaction.recognizers.usernames import username_rules
+    from redaction.recognizers.wallets import wallet_rules
     from redaction.recognizers.web import url_rules
 
     # A policy that takes places and organisations as well need not know which of the three a name is.
@@ -43,6 +45,10 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     families: tuple[tuple[Rule, ...], ...] = (
         contact_rules(tuple(policy.phone_regions)),
         url_rules(),
+        wallet_rules(),
+        device_rules(),
+        vehicle_rules(),
+        coordinate_rules(),
         payment_rules(),
         national_id_rules(),
         passport_rules(),

@@ -1,36 +1,64 @@
-"""API keys and tokens: the provider's shape, a keyword, and entropy."""
+"""API keys, tokens, private keys and webhooks: the provider's shape, a keyword, and entropy."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 
-from redaction.recognizers.rule import PatternRule, Rule, compiled
+from redaction.recognizers.checksums import iban_valid
+from redaction.recognizers.provider_keys import PROVIDERS
+from redaction.recognizers.rule import CASE, PatternRule, Rule, compiled
 
 __all__ = ["api_key_rules"]
 
-_PROVIDERS = compiled(
-    r"(?<![\w-]) (?: (?:sk|pk|rk)_(?:live|test)_[0-9a-z]{8,} | sk-(?:proj-|ant-|or-)?[\w-]{16,} "
-    r"| gh[pousr]_[0-9a-z]{20,} | github_pat_\w{22,} | glpat-[\w-]{16,}"
-    r"| (?:AKIA|ASIA|AGPA|AROA)[0-9A-Z]{12,20} | xox[abeprs]-[\w-]{10,} | AIza[\w-]{25,45} | ya29\.[\w-]{20,} "
-    r"| SG\.[\w-]{16,}\.[\w-]{16,} | hf_[a-z0-9]{16,} | npm_[a-z0-9]{20,}"
-    r"| pypi-[\w-]{16,} | shp(?:at|ca|pa|ss)_[a-f0-9]{16,} | sq0[a-z]{3}-[\w-]{16,} | dop_v1_[a-f0-9]{16,} "
-    r"| AC[a-f0-9]{32} | SK[a-f0-9]{32} | key-[a-f0-9]{32}"
-    r"| (?:whsec|rzp_live|rzp_test|lk|lf|lark|pat|tok|key|api|app|sec|dev|live"
-    r"|test)[_-](?=[\w-]*\d)[a-z0-9_-]{12,} | EAA[a-z0-9]{20,} | lin_api_[a-z0-9]{20,} )"
+# Formats of the form `word_random`, of whom nobody knows whose they are.
+_PREFIXED = compiled(
+    r"(?<![\w-]) (?: whsec | lk | lf | lark | pat | tok | token | key | api | app | sec | secret | sk | pk | ak | rk "
+    r"| dev | live | prod | test | auth | access"
+    r" | client | session | sess | bot | svc ) [_-] (?=[\w-]*\d) [a-z0-9_-]{12,200} (?![\w-])"
 )
-_JWT = compiled(r"(?<![\w-]) eyJ[\w-]{8,} \. [\w-]{8,} (?:\.[\w-]{5,})?")
-_PRIVATE_KEY = compiled(
-    r"-----BEGIN[ ][A-Z ]{0,20}PRIVATE[ ]KEY-----[A-Za-z0-9+/=\s]{0,8000}(?:-----END[ ][A-Z ]{0,20}PRIVATE[ ]KEY-----)?"
+_JWT = compiled(r"(?<![\w-]) eyJ[\w-]{8,4000} \. [\w-]{8,8000} (?:\.[\w-]{0,2000}){0,3} (?<=[\w-])", CASE)
+_PEM = compiled(
+    r"-{4,5}[ ]?BEGIN[ ][A-Z0-9 ]{0,30}(?:PRIVATE[ ]KEY|SECRET[ ]KEY)[A-Z ]{0,10}[ ]?-{4,5} (?:[^-]"
+    r"|-(?!---)){0,20000} (?:-{4,5}[ ]?END[ ][A-Z0-9 ]{0,50}-{4,5})?"
+)
+_PUTTY = compiled(
+    r"PuTTY-User-Key-File-\d{1,2}: [^\n]{1,80} (?:\n[^\n]{0,300}){0,120}? \nPrivate-(?:MAC|Hash):[ ]?[0-9a-f]{20,128}"
+)
+_PUTTY_OPEN = compiled(
+    r"PuTTY-User-Key-File-\d{1,2}: [^\n]{1,80} (?:\n(?:[A-Z][\w-]{1,30}:[^\n]{0,200}|[A-Za-z0-9+/=]{1,80}(?=\n|$))){1,120}"
+)
+
+_KEY_WORD = (
+    r"(?: api[ _-]?keys? | api[ _-]?secret | access[ _-]?keys?(?:[ _-]?id)? | secret[ _-]?(?:access[ _-]?)?keys? "
+    r"| secret | (?:access|auth|refresh|bearer|session|id|bot|csrf"
+    r"|api|personal|oauth|push|device|service)?[ _-]?token | auth | authorization | credential | client[ _-]?secret "
+    r"| consumer[ _-]?(?:key|secret) | signing[ _-]?(?:key|secret)"
+    r" | encryption[ _-]?key | private[ _-]?key | master[ _-]?key | shared[ _-]?key | account[ _-]?key "
+    r"| app[ _-]?(?:key|secret) | (?:product|activation|license|licence|serial)[ _-]?key"
+    r" | webhook(?:[ _-]?(?:secret|url))? | x-api-key | x-auth-token | salt | seed[ _-]?phrase )"
 )
 _NAMED = compiled(
-    r"\b (?: [\w-]{0,20}?(?:api[ _-]?key|access[ _-]?key|secret[ _-]?key|secret|token|auth|credential"
-    r"|client[ _-]?secret|licen[cs]e[ _-]?key|webhook) | key | bearer | authorization )"
-    r" [\"']? \s* (?: (?:is|was|ist|in\sthe\sconfig\sis) \s | [:=>]{1,2} \s* "
-    r"| \s (?:bearer\s)? ) (?:bearer\s)? [\"'`]? (?P<value>[\w+/.~-]{8,200}={0,2}) (?<![.]) (?!=)"
+    rf"(?: (?<![\p{{L}}\d]) | (?<=[\p{{Ll}}\d])(?=\p{{Lu}}) ) (?: {_KEY_WORD} | key | bearer | basic ) (?:[_-](?:v?\d"
+    rf"|prod|live|dev|test|id|value))?"
+    r" [\"'\]]{0,2} \s{0,3} (?: (?:is|was|ist|in\sthe\sconfig\sis)\s | (?::=|=>|->|:|=|>) \s{0,3} | \s )"
+    r" (?:(?:bearer|token|basic)\s)? [\"'`]? (?P<value>[\w+/.~-]{8,400}={0,2}) (?<![.]) (?!=|\()"
 )
-_BARE = compiled(r"(?<![\w/@.-]) (?P<value>[\w+/-]{20,200}={0,2}) (?![\w@=]|\.\w)")
-_HEX = compiled(r"(?<![\w-]) [0-9a-f]{32,128} (?![\w-])")
+_NAMED_FAR = compiled(
+    rf"\b (?: {_KEY_WORD} | key ) \b (?:\s\w{{1,12}}){{1,5}} \s? [:=]"
+    rf" \s? [\"'`]? (?P<value>[\w+/.~-]{{12,400}}={{0,2}}) (?<![.]) (?!=|\()"
+)
+# A digest or an id of a device is said to be one right before.
+_NO_DIGEST = (
+    r"(?<! (?: \b(?:commit|sha-?\d{0,3}|md5|digest|checksum|hash|etag|rev(?:ision)?|blob|tree|parent|fingerprint"
+    r"|integrity|object|layer|image"
+    r"|session(?:[ _-]?id)?|device(?:[ _-]?id)?|uuid|guid|(?:trace|span|request"
+    r"|correlation)[ _-]?id) [\"']? \s?[:=\#@]?\s? [\"']?"
+    r" | \b(?:sha1|sha256|sha512|md5)[-:_] ) )"
+)
+_BARE = compiled(rf"(?<![\w/@.-]) (?=[\w+/-]{{20}}) {_NO_DIGEST} (?P<value>[\w+/-]{{20,400}}={{0,2}}) (?![\w@=]|\.\w)")
+_HEX = compiled(rf"(?<![\w-]) (?=[0-9a-f]{{32}}) {_NO_DIGEST} [0-9a-f]{{32,128}} (?![\w-])")
+_UUID = compiled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _entropy(value: str) -> float:
@@ -39,24 +67,44 @@ def _entropy(value: str) -> float:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
 
 
+def _mixed(value: str) -> int:
+    """Length of the longest piece, between joining marks, that has both letters and digits."""
+    pieces = value.replace("_", "-").replace("/", "-").replace(".", "-").split("-")
+    return max((len(p) for p in pieces if any(c.isdigit() for c in p) and any(c.isalpha() for c in p)), default=0)
+
+
 def _named_key(value: str) -> bool:
-    has_digit, has_letter = any(c.isdigit() for c in value), any(c.isalpha() for c in value)
-    return has_digit and has_letter and _entropy(value) > 2.5
+    return _mixed(value) > 0 and _entropy(value) > 2.5 and _UUID.fullmatch(value) is None
+
+
+def _far_key(value: str) -> bool:
+    return _mixed(value) >= 6 and _entropy(value) > 3
+
+
+def _prefixed_key(value: str) -> bool:
+    return _mixed(value) >= 8 and _entropy(value) > 2.5
 
 
 def _bare_key(value: str) -> bool:
-    pieces = [piece for piece in value.replace("_", "-").replace("/", "-").split("-") if piece]
-    mixed = [p for p in pieces if any(c.isdigit() for c in p) and any(c.isalpha() for c in p)]
-    return _named_key(value) and _entropy(value) > 3.4 and max((len(p) for p in mixed), default=0) >= 10
+    """As random as a key: not a path or a slug of words, no UUID (a device's), no bank account."""
+    return _mixed(value) >= 10 and _entropy(value) > 3.4 and _UUID.fullmatch(value) is None and not iban_valid(value)
 
 
 def api_key_rules() -> tuple[Rule, ...]:
     entity = "API_KEY"
+    providers = tuple(
+        PatternRule(f"api_key/{p.name}", "1", entity, compiled(rf"(?<![\w-])(?:{p.pattern})(?![\w-])", CASE), 1.0)
+        for p in PROVIDERS
+    )
     return (
-        PatternRule("api_key/provider", "1", entity, _PROVIDERS, 1.0, lambda v: any(c.isdigit() for c in v)),
-        PatternRule("api_key/jwt", "1", entity, _JWT, 1.0),
-        PatternRule("api_key/private_key", "1", entity, _PRIVATE_KEY, 1.0),
-        PatternRule("api_key/named", "1", entity, _NAMED, 0.8, _named_key),
-        PatternRule("api_key/entropy", "1", entity, _BARE, 0.6, _bare_key),
-        PatternRule("api_key/hex", "1", entity, _HEX, 0.6, _named_key),
+        *providers,
+        PatternRule("api_key/jwt", "2", entity, _JWT, 1.0),
+        PatternRule("api_key/private_key", "2", entity, _PEM, 1.0),
+        PatternRule("api_key/putty", "1", entity, _PUTTY, 1.0),
+        PatternRule("api_key/putty_open", "1", entity, _PUTTY_OPEN, 0.9),
+        PatternRule("api_key/prefixed", "1", entity, _PREFIXED, 0.9, _prefixed_key),
+        PatternRule("api_key/named", "2", entity, _NAMED, 0.8, _named_key),
+        PatternRule("api_key/named_far", "1", entity, _NAMED_FAR, 0.7, _far_key),
+        PatternRule("api_key/entropy", "2", entity, _BARE, 0.6, _bare_key),
+        PatternRule("api_key/hex", "2", entity, _HEX, 0.6, _named_key),
     )

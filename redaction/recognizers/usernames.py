@@ -28,7 +28,8 @@ _KEY = (
 )
 _HANDLE = r"[\p{L}\d](?:[\p{L}\d]|[._+-](?=[\p{L}\d_-])|_){1,40}"
 _ASSIGNED = compiled(
-    rf"{_KEY} [\"'`\]]{{0,2}} \s{{0,3}} (?: := | => | = | :(?!/) ) \s{{0,3}} (?P<quote>[\"'`]?) (?P<value>{_HANDLE}) (?![@(]|['’]\w)"
+    rf"{_KEY} [\"'`\]]{{0,2}} \s{{0,3}} (?: := | => | = "
+    rf"| :(?!/) ) \s{{0,3}} (?P<quote>[\"'`]?) (?P<value>{_HANDLE}) (?![@(]|['’]\w)"
 )
 _STATED = compiled(
     rf"\b {_WORD} \s (?:(?:is|was|ist|war|es|est|è|jest|called|named|to|under"
@@ -41,10 +42,12 @@ _NEAR = compiled(
 )
 _AT = compiled(r"(?<![\w.@/]) @ (?P<value>[a-z\d_][\w.]{2,30}) (?<!\.) (?![\w@/]|\.\w)")
 _SQL = compiled(
-    r"\b (?: (?:create|alter|drop)\s(?:user|role|login)(?:\sif\s(?:not\s)?exists)? | (?:grant|revoke)\s[^;\n]{1,120}?\s(?:to|from) | set\spassword\sfor ) \s [\"'`\[]? (?P<value>[\w.$-]{2,60})"
+    r"\b (?: (?:create|alter|drop)\s(?:user|role|login)(?:\sif\s(?:not\s)?exists)? | (?:grant"
+    r"|revoke)\s[^;\n]{1,120}?\s(?:to|from) | set\spassword\sfor ) \s [\"'`\[]? (?P<value>[\w.$-]{2,60})"
 )
 _PATH = compiled(
-    r"(?: (?<![\w.])/(?:home|users)/ | \\(?:users|documents\sand\ssettings)\\ | (?<![\w/])~(?=\w) ) (?P<value>[\w.-]{2,40}) (?=[/\\\s\"':;,)]|$)"
+    r"(?: (?<![\w.])/(?:home|users)/ | \\(?:users|documents\sand\ssettings)\\ "
+    r"| (?<![\w/])~(?=[\w.-]{2,40}/) ) (?P<value>[\w.-]{2,40}) (?=[/\\\s\"':;,)]|$)"
 )
 _SHARED = frozenset(
     "public shared default all admin administrator user users ubuntu runner runneradmin root guest node app vagrant ec2-user git www".split()
@@ -56,7 +59,8 @@ _LOG = compiled(
 )
 _SSH = compiled(r"\b (?:ssh|scp|sftp|rsync|ssh-copy-id) \s (?:-\w+\s(?:[^\s@-]\S*\s)?)* (?P<value>[\w.-]{2,40}) @")
 _CLI = compiled(
-    r"(?<!\S) (?: --(?:[a-z]{1,10}-)?user(?:name)?(?:=|\s) | -U\s | (?:-u|--user)\s(?=[^\s:]+:\S) ) [\"']? (?P<value>[\w.-]{2,40})"
+    r"(?<!\S) (?: --(?:[a-z]{1,10}-)?user(?:name)?(?:=|\s) | -U\s | (?:-u"
+    r"|--user)\s(?=[^\s:]+:\S) ) [\"']? (?P<value>[\w.-]{2,40})"
 )
 _ROLE_NUMBER = compiled(
     r"(?<![\w@./-]) (?: user | usr | admin | adm | guest | member | player | client | customer | acct | account "

@@ -14,7 +14,8 @@ _CREDENTIALS = compiled(
     r"\b [a-z][a-z0-9+.-]{1,15} :// [^\s/:@<>\ufffc]{0,200} : [^\s/@<>\ufffc]{1,200} @ [^\s<>\"'\ufffc]{1,500}"
 )
 _TOKEN = compiled(
-    r"\b https?:// [^\s<>\"'?\#\ufffc]{1,500} [?\#] [^\s<>\"'\ufffc]{0,500}?"
+    r"\b (?: https? | wss? | ftp | jdbc:[a-z]{2,12} | amqps? | mongodb(?:\+srv)? | postgres(?:ql)? | mysql "
+    r"| redis ) :// [^\s<>\"'?\#;\ufffc]{1,500} [?\#;] [^\s<>\"'\ufffc]{0,500}?"
     r"\b (?:[a-z]{1,12}_?token|token|api_?key|key|secret|client_secret|password|pwd|pass|sig|signature|x-amz-signature"
     r"|session(?:_?id)?|sid|code|auth|jwt|otp|ticket|reset|invite|magic) = [^\s<>\"'\ufffc]{6,500}"
 )

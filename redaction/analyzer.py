@@ -153,7 +153,8 @@ class Analyzer:
         """
         hits: list[Hit] = []
         open_rules = compress(self._rules, self._gates.open(TextFacts(seen.text)))
-        for rule in (*open_rules, self.presidio):
+        finders: list[Rule | PresidioRules] = [*open_rules, self.presidio]
+        for rule in finders:
             try:
                 hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
             except Exception as error:

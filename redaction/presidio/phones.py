@@ -41,11 +41,11 @@ class _Region:
 class PhoneFinder:
     """Spans that `presidio_analyzer.PhoneRecognizer.analyze` finds.
 
-    It runs phonenumbers' matcher once for each region. The matcher looks at stretches of digits and punctuation, which are the
-    same for every region until one of them is a number. So the stretches are cut once, and a region's matcher runs only if a
-    stretch can hold one of its numbers: a valid number's national part is a piece of the stretch's digits that matches a pattern
-    of a region under the country's calling code. A number after a plus sign is the same in every region, so one of the other
-    regions finds it for all.
+    It runs phonenumbers' matcher once for each region. The matcher looks at stretches of digits and punctuation, which are
+    the same for every region until one of them is a number. So the stretches are cut once, and a region's matcher runs only
+    if a stretch can hold one of its numbers: a valid number's national part is a piece of the stretch's digits that matches
+    a pattern of a region under the country's calling code. A number after a plus sign is the same in every region, so one of
+    the other regions finds it for all.
 
     Args:
         recognizer: a PhoneRecognizer.
@@ -53,12 +53,12 @@ class PhoneFinder:
 
     def __init__(self, recognizer: Any) -> None:
         import phonenumbers
-        from phonenumbers import phonenumbermatcher
+        from phonenumbers import phonenumbermatcher, phonenumberutil
 
         self._leniency: int = recognizer.leniency
         self._matcher = phonenumbers.PhoneNumberMatcher
         self._pattern: re.Pattern[str] = phonenumbermatcher._PATTERN
-        self._second: re.Pattern[str] = phonenumbermatcher._SECOND_NUMBER_START_PATTERN
+        self._second: re.Pattern[str] = phonenumberutil._SECOND_NUMBER_START_PATTERN
         self._regions = [_region(code) for code in recognizer.supported_regions]
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
@@ -117,7 +117,7 @@ def _region(code: str) -> _Region:
 
     calling_code = phonenumbers.country_code_for_region(code)
     under = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(calling_code, ())
-    found = {name: PhoneMetadata.metadata_for_region_or_calling_code(calling_code, name) for name in {code, *under}}
+    found: dict[str, Any] = {name: PhoneMetadata.metadata_for_region_or_calling_code(calling_code, name) for name in {code, *under}}
     # Numbers are rewritten by the rules of the region itself or of the main one under its calling code. A rule may put digits
     # into a number that the text does not have.
     rules = [found[name].national_prefix_transform_rule or "" for name in {code, *under[:1]} if found[name]]

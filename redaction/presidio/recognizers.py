@@ -1,9 +1,9 @@
 """Presidio's own recogniser objects, run with the findings of its `AnalyzerEngine` (2.2.366) and without its costs.
 
-What is saved, with the same result: patterns are compiled once and tried only where a cheap gate says that they can match, phone
-regions likewise, lemmas are made only where a context word depends on them, and nothing is copied or explained. What differs on
-purpose: a pattern that takes too long is an error and not skipped, an e-mail's domain is looked up in the suffix list that
-tldextract ships and never in the network's, and a value beyond the last token is a finding and not a crash.
+What is saved, with the same result: patterns are compiled once and tried only where a cheap gate says that they can match,
+phone regions likewise, lemmas are made only where a context word depends on them, and nothing is copied or explained. What
+differs on purpose: a pattern that takes too long is an error and not skipped, an e-mail's domain is looked up in the suffix
+list that tldextract ships and never in the network's, and a value beyond the last token is a finding and not a crash.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ _BY_HAND = {
     "7405c3a8b8c3": Needs(like=r"[a-z0-9.-]\.[a-z]"),  # UrlRecognizer without a scheme
     "58b5bbbc4796": Needs(like=r"[\"'][^\"']+[\"']"),  # UrlRecognizer in quotation marks
 }
-"""What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: another release's patterns
-are others, and these are then not asked."""
+"""What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: the patterns of another
+release are others, and this is then not asked."""
 
 _Finder = Callable[[str, Any, Sequence[bool]], Iterable[Found]]
 
@@ -166,7 +166,10 @@ def _pinned() -> Any:
 
 
 def without_duplicates(found: Iterable[Found]) -> list[Found]:
-    """Findings without those that lie in another one of the same entity with as high a score: `EntityRecognizer.remove_duplicates`."""
+    """Findings without those that lie in another of the same entity with as high a score: `EntityRecognizer.remove_duplicates`.
+
+    Of equal ones the first stays.
+    """
     distinct = list({one[:4]: one for one in reversed(list(found))}.values())
     if len(distinct) > 1:
         distinct.sort(key=lambda f: (f.entity, f.start, f.start - f.end, -f.score))
@@ -189,8 +192,9 @@ def _recognizer(name: str, phone_regions: Sequence[str] | None) -> Any:
         raise BadInputError("Presidio has no such recogniser", where=name)
     if kind.enhance_using_context is not EntityRecognizer.enhance_using_context:
         raise BadInputError("this recogniser of Presidio changes scores by itself, which is not done here", where=name)
+    make: Any = kind
     regions = {"supported_regions": tuple(phone_regions)} if phone_regions and name == "PhoneRecognizer" else {}
-    recognizer = kind(supported_language="en", **regions)
+    recognizer = make(supported_language="en", **regions)
     if isinstance(recognizer, PatternRecognizer):
         recognizer.global_regex_flags = _FLAGS
     return recognizer
@@ -230,7 +234,7 @@ class _Patterns:
         for (pattern, score), gate in zip(self._patterns, is_open, strict=True):
             if gate:
                 for match in matches(pattern, text):
-                    found += self._valued(text, *match.span(), score)
+                    found += self._valued(text, match.start(), match.end(), score)
         return without_duplicates(found) if len(found) > 1 else found
 
     def _valued(self, text: str, start: int, end: int, score: float) -> Iterator[Found]:

@@ -24,8 +24,8 @@ _EVERYWHERE = {
     "URL": "UrlRecognizer",
     "DEVICE_ID": "UuidRecognizer",
 }
-"""Entities that Presidio's own recogniser is taken for wherever the policy applies. For the others, of no country, there are rules
-of ours that find more, or that find it without false alarms (PERSON)."""
+"""Entities that Presidio's own recogniser is taken for, whatever the country. For the others there are rules of ours, which
+find more or with fewer false alarms (PERSON)."""
 
 
 class PresidioRules:

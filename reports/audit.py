@@ -157,9 +157,12 @@ def _facts(manifest: StageManifest) -> tuple[tuple[str, str], ...]:
     redaction = manifest.facts.get("redaction", {})
     scanned, left = redaction.get("scanned"), redaction.get("residual")
     after = "not scanned" if left is None else f"{left} in {scanned} texts" if scanned is not None else str(left)
+    recall = manifest.facts.get("redaction_recall", {})
+    known = f"{recall['covered']} of {recall['spans']} wholly covered" if recall else ""
     named = {
         "Built": manifest.finished,
         "Found by the scan after redaction": after,
+        "Values known beforehand": known,
         "Key id of the hashes": str(manifest.inputs.get("key", "")),
         "redaction.yaml": str(manifest.inputs.get("redaction.yaml", "")),
         "Redactor": str(redaction.get("digest", "")),

@@ -363,7 +363,13 @@ def _funnel(funnel: Funnel) -> str:
     books = table(
         "In + made = kept + dropped + reserved; a stage takes in what the one before kept.", head, rows, numeric=range(2, 7)
     )
-    return books + (origin if funnel.origin else "") + drops
+    slices = table(
+        f"What the student sees of each slice, and what it is judged on. Counts under {K} are shown as <{K}.",
+        ("Slice", "Traces", "Teaching", "Holdout"),
+        [(row.name, row.traces, row.teaching, row.holdout) for row in funnel.slices],
+        numeric=(1, 2, 3),
+    )
+    return books + (origin if funnel.origin else "") + (slices if funnel.slices else "") + drops
 
 
 def _redaction(r: RedactionSummary) -> str:

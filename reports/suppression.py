@@ -7,8 +7,9 @@ Primary suppression of counts under k, and complementary suppression where a tot
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-__all__ = ["WITHHELD", "K", "shown_count", "shown_counts", "shown_table"]
+__all__ = ["WITHHELD", "FocusRow", "K", "shown_count", "shown_counts", "shown_slices", "shown_table"]
 
 K = 5
 WITHHELD = "withheld"
@@ -58,4 +59,34 @@ def shown_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, 
     return {
         row: {column: WITHHELD if (row, column) in withheld else shown_count(n) for column, n in cells.items()}
         for row, cells in counts.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class FocusRow:
+    """A slice's counts as they may be shown, with its share of the column where that is shown."""
+
+    name: str
+    traces: str
+    teaching: str
+    holdout: str
+
+
+def shown_slices(counts: Mapping[str, Mapping[str, int]]) -> list[FocusRow]:
+    """The table of slices as it may be shown; every column's total is told elsewhere.
+
+    Args:
+        counts: slice to its ``traces``, ``teaching`` and ``holdout``.
+    """
+    columns = {
+        part: _with_shares({name: row[part] for name, row in counts.items()}) for part in ("traces", "teaching", "holdout")
+    }
+    return [FocusRow(name, *(columns[part][name] for part in columns)) for name in counts]
+
+
+def _with_shares(counts: Mapping[str, int]) -> dict[str, str]:
+    total = sum(counts.values())
+    return {
+        name: f"{said} ({counts[name] / total:.0%})" if said == f"{counts[name]:,}" and total else said
+        for name, said in shown_counts(counts).items()
     }

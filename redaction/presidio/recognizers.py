@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import regex  # type: ignore[import-untyped]
 
 from distill_gov.records.errors import BadInputError
+from redaction.models import BATCH, memory_zone
 from redaction.presidio.context import CONTEXT_GAIN, CONTEXT_MINIMUM, Contexts
 from redaction.recognizers.gates import Gates, Needs, TextFacts
 from redaction.recognizers.required import required
@@ -71,6 +72,9 @@ _BY_HAND = {
 """What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: the patterns of another
 release are others, and this is then not asked."""
 
+_ZONE = 1024
+"""Texts after which the memory of their documents is freed."""
+
 _Finder = Callable[[str, Any, Sequence[bool]], Iterable[Found]]
 
 
@@ -97,6 +101,7 @@ class PresidioRecognizers:
         keep: Collection[str] = frozenset(),
     ) -> None:
         pin_suffix_list()
+        self._nlp = nlp
         self._contexts = Contexts(nlp)
         self.recognizers = [_recognizer(name, phone_regions) for name in names]
         self._words = {r.name: tuple(word.lower() for word in r.context or ()) for r in self.recognizers}
@@ -142,6 +147,16 @@ class PresidioRecognizers:
                         one = one._replace(score=min(max(one.score + CONTEXT_GAIN, CONTEXT_MINIMUM), 1.0))
                 found.append(one)
         return without_duplicates(found)
+
+    def find_many(self, texts: Sequence[str]) -> list[list[Found]]:
+        """As `find`, of many texts: each different one once, in batches, with spaCy's memory freed at the end."""
+        distinct = list(dict.fromkeys(texts))
+        found: dict[str, list[Found]] = {}
+        for start in range(0, len(distinct), _ZONE):
+            with memory_zone(self._nlp):
+                for doc in self._nlp.pipe(distinct[start : start + _ZONE], batch_size=BATCH):
+                    found[doc.text] = self.find(doc.text, doc)
+        return [found[text] for text in texts]
 
 
 def pin_suffix_list() -> None:

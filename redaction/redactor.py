@@ -16,6 +16,7 @@ from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
 from redaction.policy import RedactionPolicy, load_policy
+from redaction.pool import ChunkPool, chunked
 from redaction.recognizers.rule import compiled, matches
 from redaction.surrogates import Numbering, canonical, placeholders
 from redaction.unicode import DetectionText, detection_text
@@ -64,7 +65,8 @@ class Redactor:
                 those of no other.
         """
         self.policy = RedactionPolicy() if policy is None else policy
-        self._key = (KeyRing.temporary() if keyring is None else keyring).subkey("redaction")
+        self._keyring = KeyRing.temporary() if keyring is None else keyring
+        self._key = self._keyring.subkey("redaction")
         self._analyzer = Analyzer(self.policy)
 
     @classmethod
@@ -105,8 +107,15 @@ class Redactor:
         [found] = self.detect_many([text])
         return found
 
-    def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
-        """As `detect`, of many texts; an error in any of them is raised."""
+    def detect_many(self, texts: Sequence[str], *, workers: int = 1) -> list[list[tuple[str, int, int, float, str]]]:
+        """As `detect`, of many texts; an error in any of them is raised.
+
+        Args:
+            workers: processes; more than one are started for this call, which takes seconds.
+        """
+        if workers > 1:
+            with ChunkPool(_DetectWorker, self._arguments, workers) as pool:
+                return list(pool.run(chunked(texts, _MANY)))
         found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
@@ -149,18 +158,40 @@ class Redactor:
         """Redact the strings of a JSON value: same keys, types and order."""
         return _document(value, self._redact_group(_texts_of(value, set()), item))
 
-    def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
+    def redact_many(self, items: Iterable[tuple[str, str]], *, workers: int = 1) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
+
+        Args:
+            workers: processes; more than one are started for this call, which takes seconds.
 
         Raises:
             RecognizerFailedError, BadInputError: as `redact` does, at the item that fails.
+            WorkerLostError: a worker was killed.
         """
-        source = iter(items)
-        while batch := list(islice(source, _MANY)):
-            for (item, _), done in zip(batch, self._redact_groups([(i, {"": text}) for i, text in batch]), strict=True):
-                if isinstance(done, DistillGovError):
-                    raise done
-                yield item, done[""]
+        for item, done in self._redact_chunks(chunked(items, _MANY), workers):
+            if isinstance(done, DistillGovError):
+                raise done
+            yield item, done
+
+    def _redact_chunks(
+        self, chunks: Iterable[list[tuple[str, str]]], workers: int
+    ) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        if workers > 1:
+            with ChunkPool(_RedactWorker, self._arguments, workers) as pool:
+                yield from pool.run(chunks)
+        else:
+            for chunk in chunks:
+                yield from self._redact_chunk(chunk)
+
+    def _redact_chunk(self, chunk: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        groups = self._redact_groups([(item, {"": text}) for item, text in chunk])
+        for (item, _), done in zip(chunk, groups, strict=True):
+            yield item, done if isinstance(done, DistillGovError) else done[""]
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What another process makes a redactor like this one from."""
+        return {"policy": self.policy, "keyring": self._keyring}
 
     def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
         return self._analyzer.detect_all(texts, seen)
@@ -267,6 +298,26 @@ class Redactor:
             )
         clean = "".join([*parts, text[position:]])
         return Redacted(clean, tuple(findings), tuple(placeholders(clean)))
+
+
+class _DetectWorker:
+    """A redactor in another process, for `Redactor.detect_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing) -> None:
+        self._redactor = Redactor(policy, keyring)
+
+    def work(self, chunk: list[str]) -> list[list[tuple[str, int, int, float, str]]]:
+        return self._redactor.detect_many(chunk)
+
+
+class _RedactWorker:
+    """A redactor in another process, for `Redactor.redact_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing) -> None:
+        self._redactor = Redactor(policy, keyring)
+
+    def work(self, chunk: list[tuple[str, str]]) -> list[tuple[str, Redacted | DistillGovError]]:
+        return list(self._redactor._redact_chunk(chunk))
 
 
 @dataclass(slots=True)

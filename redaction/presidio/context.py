@@ -1,8 +1,8 @@
 """Presidio's rule that a word before a value makes it more likely, without lemmas for every text.
 
 `LemmaContextAwareEnhancer` of presidio-analyzer 2.2.366 looks whether a lemma among the last words before a value, the value's
-own included, has a context word in it. Lemmas cost a quarter of spaCy's time, and for most texts any lemma that a token could have
-gives the same answer; only where it does not, the tagger, the attribute ruler and the lemmatizer are run. A test compares
+own included, has a context word in it. Lemmas cost a quarter of spaCy's time, and for most texts any lemma that a token could
+have gives the same answer; only where it does not, the tagger, the attribute ruler and the lemmatizer are run. A test compares
 the two on every text of a set.
 """
 
@@ -20,7 +20,7 @@ CONTEXT_GAIN = 0.35
 CONTEXT_MINIMUM = 0.4
 """The least score beside a context word: Presidio's ``min_score_with_context_similarity``."""
 _BEFORE, _AFTER = 6, 1
-"""Keywords looked at from the value's first token on, itself included: Presidio's prefix and suffix counts of 5 and 0, plus 1."""
+"""Keywords looked at from the value's first token on, itself included: Presidio's prefix and suffix counts, 5 and 0, plus 1."""
 _MANY_FORMS = 50_000
 _PIPES = ("tagger", "attribute_ruler", "lemmatizer")
 
@@ -157,8 +157,8 @@ class DocumentContext:
 class _PossibleLemmas:
     """Every lemma that spaCy's English attribute ruler and rule lemmatizer can give to a token, by how it is written.
 
-    The ruler sets a lemma for listed words; otherwise the lemmatizer takes, by the part of speech, the word itself, an exception
-    of its tables, or the word with one ending replaced (`spacy.pipeline.lemmatizer.Lemmatizer.rule_lemmatize`, spaCy 3.8).
+    The ruler sets a lemma for listed words; otherwise the lemmatizer takes, by the part of speech, the word itself, an
+    exception of its tables, or the word with one ending replaced (`Lemmatizer.rule_lemmatize` of spaCy 3.8).
     """
 
     def __init__(self, given: Sequence[tuple[re.Pattern[str], str]], tables: Mapping[str, Any]) -> None:

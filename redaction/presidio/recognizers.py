@@ -1,9 +1,9 @@
 """Presidio's own recogniser objects, run with the findings of its `AnalyzerEngine` (2.2.366) and without its costs.
 
-What is saved, with the same result: patterns are compiled once and tried only where a cheap gate says that they can match, phone
-regions likewise, lemmas are made only where a context word depends on them, and nothing is copied or explained. What differs on
-purpose: a pattern that takes too long is an error and not skipped, an e-mail's domain is looked up in the suffix list that
-tldextract ships and never in the network's, and a value beyond the last token is a finding and not a crash.
+What is saved, with the same result: patterns are compiled once and tried only where a cheap gate says that they can match,
+phone regions likewise, lemmas are made only where a context word depends on them, and nothing is copied or explained. What
+differs on purpose: a pattern that takes too long is an error and not skipped, an e-mail's domain is looked up in the suffix
+list that tldextract ships and never in the network's, and a value beyond the last token is a finding and not a crash.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import regex  # type: ignore[import-untyped]
 
 from distill_gov.records.errors import BadInputError
+from redaction.models import BATCH, memory_zone
 from redaction.presidio.context import CONTEXT_GAIN, CONTEXT_MINIMUM, Contexts
 from redaction.recognizers.gates import Gates, Needs, TextFacts
 from redaction.recognizers.required import required
@@ -68,8 +69,11 @@ _BY_HAND = {
     "7405c3a8b8c3": Needs(like=r"[a-z0-9.-]\.[a-z]"),  # UrlRecognizer without a scheme
     "58b5bbbc4796": Needs(like=r"[\"'][^\"']+[\"']"),  # UrlRecognizer in quotation marks
 }
-"""What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: another release's patterns
-are others, and these are then not asked."""
+"""What the slowest patterns need beside what follows from them, by the start of the pattern's SHA-256: the patterns of another
+release are others, and this is then not asked."""
+
+_ZONE = 1024
+"""Texts after which the memory of their documents is freed."""
 
 _Finder = Callable[[str, Any, Sequence[bool]], Iterable[Found]]
 
@@ -97,6 +101,7 @@ class PresidioRecognizers:
         keep: Collection[str] = frozenset(),
     ) -> None:
         pin_suffix_list()
+        self._nlp = nlp
         self._contexts = Contexts(nlp)
         self.recognizers = [_recognizer(name, phone_regions) for name in names]
         self._words = {r.name: tuple(word.lower() for word in r.context or ()) for r in self.recognizers}
@@ -143,6 +148,16 @@ class PresidioRecognizers:
                 found.append(one)
         return without_duplicates(found)
 
+    def find_many(self, texts: Sequence[str]) -> list[list[Found]]:
+        """As `find`, of many texts: each different one once, in batches, with spaCy's memory freed at the end."""
+        distinct = list(dict.fromkeys(texts))
+        found: dict[str, list[Found]] = {}
+        for start in range(0, len(distinct), _ZONE):
+            with memory_zone(self._nlp):
+                for doc in self._nlp.pipe(distinct[start : start + _ZONE], batch_size=BATCH):
+                    found[doc.text] = self.find(doc.text, doc)
+        return [found[text] for text in texts]
+
 
 def pin_suffix_list() -> None:
     """Let tldextract use the list of domain suffixes in its package. By default it fetches the newest from the network, at the
@@ -166,7 +181,10 @@ def _pinned() -> Any:
 
 
 def without_duplicates(found: Iterable[Found]) -> list[Found]:
-    """Findings without those that lie in another one of the same entity with as high a score: `EntityRecognizer.remove_duplicates`."""
+    """Findings without those that lie in another of the same entity with as high a score: `EntityRecognizer.remove_duplicates`.
+
+    Of equal ones the first stays.
+    """
     distinct = list({one[:4]: one for one in reversed(list(found))}.values())
     if len(distinct) > 1:
         distinct.sort(key=lambda f: (f.entity, f.start, f.start - f.end, -f.score))
@@ -189,8 +207,9 @@ def _recognizer(name: str, phone_regions: Sequence[str] | None) -> Any:
         raise BadInputError("Presidio has no such recogniser", where=name)
     if kind.enhance_using_context is not EntityRecognizer.enhance_using_context:
         raise BadInputError("this recogniser of Presidio changes scores by itself, which is not done here", where=name)
+    make: Any = kind
     regions = {"supported_regions": tuple(phone_regions)} if phone_regions and name == "PhoneRecognizer" else {}
-    recognizer = kind(supported_language="en", **regions)
+    recognizer = make(supported_language="en", **regions)
     if isinstance(recognizer, PatternRecognizer):
         recognizer.global_regex_flags = _FLAGS
     return recognizer
@@ -230,7 +249,7 @@ class _Patterns:
         for (pattern, score), gate in zip(self._patterns, is_open, strict=True):
             if gate:
                 for match in matches(pattern, text):
-                    found += self._valued(text, *match.span(), score)
+                    found += self._valued(text, match.start(), match.end(), score)
         return without_duplicates(found) if len(found) > 1 else found
 
     def _valued(self, text: str, start: int, end: int, score: float) -> Iterator[Found]:

@@ -55,7 +55,9 @@ _EAST = r"[+-]?(?:180(?:\.0{3,15})?|(?:1[0-7]\d|\d{1,2})\.\d{%d,15})[ ]?°?[ ]?[
 _PAIR = rf"(?<![\w.,-]) {_NORTH} [ ]?[,;/ ][ ]{{0,2}} {_EAST} (?![\d]|\.\d|,[ ]?-?\d)"
 _DECIMAL = compiled(_PAIR.replace("%d", "4"))
 _DECIMAL_SHORT = compiled(_PAIR.replace("%d", "2"))
-_MAP_WORDS = compiled(r"\b (?: gps | coord\w* | lat(?:itude)?s? | lon\w* | lng | location | position | geo\w* | pinned? ) \b [^\n]{0,40} $")
+_MAP_WORDS = compiled(
+    r"\b (?: gps | coord\w* | lat(?:itude)?s? | lon\w* | lng | location | position | geo\w* | pinned? ) \b [^\n]{0,40} $"
+)
 _NAMED = compiled(
     rf"\b (?: imei\d? | imeisv | meid | esn | iccid | imsi ) {_JOIN} (?P<value>\d[\d -]{{12,22}}\d|[0-9a-f]{{8}}|[0-9a-f]{{14}}) (?![\w])"
 )

@@ -17,15 +17,41 @@ __all__ = [
     "AnswerFilterPolicy",
     "EntityPolicy",
     "FilterPolicy",
+    "MaskPolicy",
     "NearDuplicatePolicy",
     "NearHoldoutPolicy",
+    "Operator",
     "PromptFilterPolicy",
     "RedactionPolicy",
+    "Scope",
+    "VaultPolicy",
     "load_policy",
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Phrases = list[Annotated[str, Field(min_length=1)]]
+
+
+Operator = Literal["placeholder", "surrogate", "mask", "hash", "encrypt", "drop"]
+Scope = Literal["conversation", "dataset"]
+
+
+class MaskPolicy(Settings):
+    """How ``mask`` writes a value: letters and digits become the character, but for a few at an end."""
+
+    character: Annotated[str, Field(min_length=1, max_length=1)] = "*"
+    keep_first: Annotated[int, Field(ge=0, le=8)] = 0
+    """Letters and digits shown at the beginning. No more than half of a value is ever shown; else nothing of it is."""
+    keep_last: Annotated[int, Field(ge=0, le=8)] = 0
+    length: Literal["kept"] | Annotated[int, Field(ge=1, le=64)] = "kept"
+    """``kept``: as long as the value, with its separators; a number: so many mask characters for every value."""
+
+    @field_validator("character")
+    @classmethod
+    def _a_mark(cls, value: str) -> str:
+        if value.isalnum() or not value.isprintable() or value.isspace() or value in "<>\ufffc":
+            raise ValueError("`character` must be a mark that is no letter, digit, space or angle bracket")
+        return value
 
 
 class EntityPolicy(Settings):
@@ -34,8 +60,23 @@ class EntityPolicy(Settings):
     ``drop`` puts a placeholder in as well, and marks the finding so that the stage drops the whole record.
     """
 
-    operator: Literal["placeholder", "drop"] = "placeholder"
+    operator: Operator = "placeholder"
     threshold: Share | None = None
+    scope: Scope | None = None
+    """Within what one value has one stand-in; without it, the policy's."""
+    mask: MaskPolicy | None = None
+
+    @model_validator(mode="after")
+    def _masked(self) -> Self:
+        if self.mask is not None and self.operator != "mask":
+            raise ValueError("`mask` stands beside `operator: mask` only")
+        return self
+
+
+class VaultPolicy(Settings):
+    """Where stand-ins can be turned back: encrypted under the project's key, and only with a reason that is logged first."""
+
+    enabled: bool = False
 
 
 class AdmissionPolicy(Settings):
@@ -105,6 +146,9 @@ class RedactionPolicy(Settings):
     entities: dict[str, EntityPolicy] = Field(
         min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
     )
+    scope: Scope = "conversation"
+    """Within what one value has one surrogate, hash or encrypted token; an entity may say otherwise."""
+    vault: VaultPolicy = Field(default_factory=VaultPolicy)
     order_numbers: Phrases = Field(default_factory=list)
     """Regular expressions of the company's own numbers."""
     phone_regions: list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(
@@ -150,7 +194,16 @@ class RedactionPolicy(Settings):
         for entity in self.deny:
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        for entity, own in self.entities.items():
+            if own.operator == "placeholder" and self.scope_of(entity) == "dataset":
+                raise ValueError(
+                    f"placeholders are numbered within a conversation, so {entity!r} cannot have `scope: dataset`; "
+                    "use `operator: hash` or `operator: surrogate`"
+                )
         return self
+
+    def scope_of(self, entity: str) -> Scope:
+        return self.entities[entity].scope or self.scope
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold

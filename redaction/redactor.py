@@ -15,9 +15,10 @@ from distill_gov.records.layout import ProjectLayout
 from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
+from redaction.operators.stand_ins import OPERATORS_VERSION, Operators, StandIns, Value
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.recognizers.rule import compiled, matches
-from redaction.surrogates import Numbering, canonical, placeholders
+from redaction.surrogates import canonical, issued_spans, placeholders
 from redaction.unicode import DetectionText, detection_text
 
 __all__ = ["RedactedJson", "RedactedMessages", "Redactor"]
@@ -29,7 +30,7 @@ _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
 
 @dataclass(frozen=True, slots=True)
 class RedactedJson:
-    """A JSON value with its strings redacted; ``issued`` has the placeholder spans of each string, by JSON pointer."""
+    """A JSON value with its strings redacted; ``issued`` has the spans of the stand-ins of each string, by JSON pointer."""
 
     value: JsonValue
     findings: tuple[Finding, ...]
@@ -48,11 +49,17 @@ class RedactedMessages:
         return iter((self.messages, self.findings, self.issued))
 
 
+Chat = Sequence[Mapping[str, Any]] | RedactedMessages
+"""Messages, redacted before or not."""
+
+
 class Redactor:
     """Redacts under one policy and one key.
 
-    Redaction is idempotent: detection runs until it finds nothing more, on a form of the text in which placeholders
-    and the values they stand for look the same. So the output holds nothing that a second run would find.
+    Redaction is idempotent: detection runs until it finds nothing more, on a form of the text in which stand-ins
+    and the values they stand for look the same. So the output holds nothing that a second run would find. Stand-ins are
+    known by the spans that a `Redacted` (or `RedactedMessages`, `RedactedJson`) carries; placeholders, keyed hashes and
+    encrypted values also by their shape, so that their text alone may be redacted again.
     """
 
     def __init__(self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None) -> None:
@@ -64,7 +71,9 @@ class Redactor:
                 those of no other.
         """
         self.policy = RedactionPolicy() if policy is None else policy
-        self._key = (KeyRing.temporary() if keyring is None else keyring).subkey("redaction")
+        keyring = KeyRing.temporary() if keyring is None else keyring
+        self._key = keyring.subkey("redaction")
+        self._operators = Operators(self.policy, keyring)
         self._analyzer = Analyzer(self.policy)
 
     @classmethod
@@ -88,17 +97,22 @@ class Redactor:
 
     @property
     def digest(self) -> str:
-        """Digest of all that shapes the output: policy, rules, model, libraries and key id."""
+        """Digest of all that shapes the output: policy, rules, model, libraries, operators and key id."""
         return digest_json(
-            {"policy": self.policy.model_dump(mode="json"), "detection": self._analyzer.identity(), "key_id": self.key_id}
+            {
+                "policy": self.policy.model_dump(mode="json"),
+                "detection": self._analyzer.identity(),
+                "operators": OPERATORS_VERSION,
+                "key_id": self.key_id,
+            }
         )
 
     def value_hash(self, entity: str, value: str) -> str:
         """Keyed hash of an entity and the canonical form of a value; comparable only under the same key."""
         return self._key.mac(entity, canonical(entity, value))
 
-    def detect(self, text: str) -> list[tuple[str, int, int, float, str]]:
-        """(entity, start, end, score, rule) of the values in a text; placeholders count as masked and are never found.
+    def detect(self, text: str | Redacted) -> list[tuple[str, int, int, float, str]]:
+        """(entity, start, end, score, rule) of the values in a text; stand-ins count as masked and are never found.
 
         Raises:
             RecognizerFailedError, BadInputError
@@ -106,13 +120,19 @@ class Redactor:
         [found] = self.detect_many([text])
         return found
 
-    def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
+    def detect_many(self, texts: Sequence[str | Redacted]) -> list[list[tuple[str, int, int, float, str]]]:
         """As `detect`, of many texts; an error in any of them is raised."""
-        found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
+        given = [_given(text) for text in texts]
+        found = self._detect_all([one.text for one in given], [detection_text(one.text, issued_spans(one)) for one in given])
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
-    def redact(self, text: str, *, item: str = "", field: str = "") -> Redacted:
+    def redact(self, text: str | Redacted, *, item: str = "", field: str = "") -> Redacted:
         """Redact one text on its own.
+
+        Args:
+            text: what was redacted before keeps its findings; the same comes back if there is nothing new to find.
+            item: names the conversation. Without it the text is one by itself: the same value in another text gets another
+                surrogate, unless the policy's scope is the data set.
 
         Raises:
             RecognizerFailedError: a recogniser failed or timed out: the text must not be used.
@@ -120,16 +140,14 @@ class Redactor:
         """
         return self._redact_group({field: text}, item)[field]
 
-    def redact_messages(self, messages: Sequence[Mapping[str, Any]], *, item: str = "") -> RedactedMessages:
-        """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are."""
+    def redact_messages(self, messages: Chat, *, item: str = "") -> RedactedMessages:
+        """Redact a chat: the same value gets the same stand-in in all of its messages. Roles stay as they are."""
         [done] = self.redact_chats([(item, messages)])
         if isinstance(done, DistillGovError):
             raise done
         return done
 
-    def redact_chats(
-        self, chats: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]
-    ) -> Iterator[RedactedMessages | DistillGovError]:
+    def redact_chats(self, chats: Iterable[tuple[str, Chat]]) -> Iterator[RedactedMessages | DistillGovError]:
         """For each (item, messages) what `redact_messages` returns or raises, lazily and in order; cheaper than one by one.
 
         Raises:
@@ -137,8 +155,11 @@ class Redactor:
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            values = [_message_dicts(messages, item) for item, messages in batch]
-            groups = [(item, _texts_of(value, _roles(value))) for (item, _), value in zip(batch, values, strict=True)]
+            values = [_message_dicts(_messages(chat), item) for item, chat in batch]
+            groups = [
+                (item, _with_issued(_texts_of(value, _roles(value)), chat))
+                for (item, chat), value in zip(batch, values, strict=True)
+            ]
             for value, done in zip(values, self._redact_groups(groups), strict=True):
                 if isinstance(done, DistillGovError):
                     yield done
@@ -146,11 +167,12 @@ class Redactor:
                     whole = _document(value, done)
                     yield RedactedMessages(whole.value, whole.findings, whole.issued)
 
-    def redact_json(self, value: JsonValue, *, item: str = "") -> RedactedJson:
+    def redact_json(self, value: JsonValue | RedactedJson, *, item: str = "") -> RedactedJson:
         """Redact the strings of a JSON value: same keys, types and order."""
-        return _document(value, self._redact_group(_texts_of(value, set()), item))
+        plain = value.value if isinstance(value, RedactedJson) else value
+        return _document(plain, self._redact_group(_with_issued(_texts_of(plain, set()), value), item))
 
-    def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
+    def redact_many(self, items: Iterable[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
 
         Raises:
@@ -177,26 +199,31 @@ class Redactor:
             # One text spoilt the batch: go one by one, so that only it is lost.
             return [self._detect_each([text], [form])[0] for text, form in zip(texts, seen, strict=True)]
 
-    def _redact_group(self, group: Mapping[str, str], item: str) -> dict[str, Redacted]:
+    def _redact_group(self, group: _Group, item: str) -> dict[str, Redacted]:
         [done] = self._redact_groups([(item, group)])
         if isinstance(done, DistillGovError):
             raise done
         return done
 
-    def _redact_groups(self, groups: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, Redacted] | DistillGovError]:
+    def _redact_groups(self, groups: Sequence[tuple[str, _Group]]) -> list[dict[str, Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
         searches = [_Search.of(group.values()) for _, group in groups]
         self._search(searches)
         return [self._group(item, group, search) for (item, group), search in zip(groups, searches, strict=True)]
 
-    def _group(self, item: str, group: Mapping[str, str], search: _Search) -> dict[str, Redacted] | DistillGovError:
+    def _group(self, item: str, group: _Group, search: _Search) -> dict[str, Redacted] | DistillGovError:
         if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
             return type(error)(error.what, where=where, fix=error.fix)
-        numbering = Numbering(search.texts)
+        found = [
+            [(d, Value(d.entity, d.value, text[d.start : d.end])) for d in sorted(detections, key=lambda d: d.start)]
+            for text, detections in zip(search.texts, search.found, strict=True)
+        ]
+        values = [value for text in found for _, value in text]
+        stand_ins = self._operators.conversation(item, search.texts, search.unseen, values)
         return {
-            field: self._rewritten(text, sorted(detections, key=lambda d: d.start), numbering, item, field)
-            for field, text, detections in zip(group, search.texts, search.found, strict=True)
+            field: self._rewritten(_given(group[field]), spans, pairs, stand_ins, item, field)
+            for field, spans, pairs in zip(group, search.issued, found, strict=True)
         }
 
     def _search(self, searches: Sequence[_Search]) -> None:
@@ -245,30 +272,56 @@ class Redactor:
                     changed.add(i)
         return changed
 
-    def _rewritten(self, text: str, detections: list[Detection], numbering: Numbering, item: str, field: str) -> Redacted:
-        parts: list[str] = []
-        findings: list[Finding] = []
-        position = 0
-        for d in detections:
-            parts += (text[position : d.start], numbering.placeholder(d.entity, d.value))
-            position = d.end
-            findings.append(
-                Finding(
-                    item=item,
-                    field=field,
-                    start=d.start,
-                    end=d.end,
-                    entity=d.entity,
-                    score=d.score,
-                    rule=d.rule,
-                    rule_version=d.version,
-                    value_hash=self.value_hash(d.entity, d.value),
-                    key_id=self.key_id,
-                    action=self.policy.entities[d.entity].operator,
-                )
-            )
-        clean = "".join([*parts, text[position:]])
-        return Redacted(clean, tuple(findings), tuple(placeholders(clean)))
+    def _rewritten(
+        self,
+        given: Redacted,
+        before: Sequence[Span],
+        found: Sequence[tuple[Detection, Value]],
+        stand_ins: StandIns,
+        item: str,
+        field: str,
+    ) -> Redacted:
+        text = given.text
+        places = [(s.start, s.end, text[s.start : s.end]) for s in before]
+        places += [(d.start, d.end, stand_ins.of(value)) for d, value in found]
+        clean, issued = _replaced(text, sorted(places))
+        return Redacted(clean, (*given.findings, *(self._finding(d, item, field) for d, _ in found)), issued)
+
+    def _finding(self, d: Detection, item: str, field: str) -> Finding:
+        return Finding(
+            item=item,
+            field=field,
+            start=d.start,
+            end=d.end,
+            entity=d.entity,
+            score=d.score,
+            rule=d.rule,
+            rule_version=d.version,
+            value_hash=self.value_hash(d.entity, d.value),
+            key_id=self.key_id,
+            action=self.policy.entities[d.entity].operator,
+        )
+
+
+_Group = Mapping[str, str | Redacted]
+"""Texts that share one numbering and one scope, by field."""
+
+
+def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, tuple[Span, ...]]:
+    """The text with other text at some places, and where that lies in it."""
+    parts: list[str] = []
+    issued: list[Span] = []
+    position = length = 0
+    for start, end, stand_in in places:
+        parts += (text[position:start], stand_in)
+        length += start - position
+        issued.append(Span(length, length + len(stand_in)))
+        length, position = length + len(stand_in), end
+    return "".join([*parts, text[position:]]), tuple(issued)
+
+
+def _given(text: str | Redacted) -> Redacted:
+    return text if isinstance(text, Redacted) else Redacted(text, (), tuple(placeholders(text)))
 
 
 @dataclass(slots=True)
@@ -277,16 +330,24 @@ class _Search:
 
     texts: list[str]
     issued: list[list[Span]]
-    """Placeholders that each text came with."""
+    """Stand-ins that each text came with."""
     found: list[list[Detection]]
     pending: list[int]
     """Texts in which there may be more."""
     error: DistillGovError | None = None
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> _Search:
-        given = list(texts)
-        return cls(given, [placeholders(text) for text in given], [[] for _ in given], list(range(len(given))))
+    def of(cls, texts: Iterable[str | Redacted]) -> _Search:
+        given = [_given(text) for text in texts]
+        return cls([one.text for one in given], [issued_spans(one) for one in given], [[] for _ in given], [*range(len(given))])
+
+    @property
+    def unseen(self) -> list[str]:
+        """The texts with a space for each stand-in that they came with."""
+        return [
+            _replaced(text, [(s.start, s.end, " ") for s in spans])[0]
+            for text, spans in zip(self.texts, self.issued, strict=True)
+        ]
 
     def seen(self, i: int) -> DetectionText:
         """A text with all that is known of it masked."""
@@ -301,6 +362,20 @@ def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dic
     if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
         raise MalformedFileError("a message needs `role` and `content`", where=item)
     return [dict(m) for m in messages]
+
+
+def _messages(chat: Chat) -> Sequence[Mapping[str, Any]]:
+    return chat.messages if isinstance(chat, RedactedMessages) else chat
+
+
+def _with_issued(texts: Mapping[str, str], source: Any) -> _Group:
+    """The texts of what may have been redacted before, with what was found in them and the spans issued."""
+    if not isinstance(source, RedactedMessages | RedactedJson):
+        return texts
+    return {
+        pointer: Redacted(text, tuple(f for f in source.findings if f.field == pointer), tuple(source.issued.get(pointer, ())))
+        for pointer, text in texts.items()
+    }
 
 
 def _roles(messages: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -19,8 +19,9 @@ from rich.console import Console, RenderableType
 
 from distill_gov.exits import OWN_EXCEPTION, at_project, failed, print_json, run_app, say
 from distill_gov.progress import on_stderr
-from distill_gov.records.errors import BadInputError, IntegrityError, MissingFileError
+from distill_gov.records.errors import BadInputError, IntegrityError, MalformedFileError, MissingFileError
 from distill_gov.records.files import format_name, loads_strict
+from distill_gov.records.ledger import Ledger
 
 if TYPE_CHECKING:
     from distill_gov.importers import ImportMap
@@ -235,6 +236,28 @@ def verify(
     return _show(as_json, value, "\n".join([*lines, f"ledger head {head}"]), IntegrityError.exit_code if problems else 0)
 
 
+@app.command()
+def unredact(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Redacted text; - for stdin.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Goes into the ledger first; nothing personal.")],
+    actor: Annotated[str, typer.Option("--actor", metavar="ROLE", help="Who asks: a role, for the ledger.")],
+    item: Annotated[str, typer.Option("--item", metavar="ID", help="The trace that the text is from.")] = "",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back the values behind encrypted tokens and, with the vault, any other stand-in. Logged before it happens."""
+    if not actor.strip():
+        raise BadInputError("nobody asks for the values", where="--actor", fix="Name a role.")
+    project = _open(directory)
+    text, journal = _text(file), Ledger(project.layout.ledger, actor=actor.strip())
+    plain = project.redactor.unredact(text, reason=reason, journal=journal, item=item)
+    if as_json:
+        return _show(as_json, {"text": plain, "ledger_head": journal.head}, "")
+    sys.stdout.write(plain)
+    say(f"ledger head {journal.head}")
+    return 0
+
+
 # --- ratings
 
 
@@ -329,6 +352,17 @@ def _open(directory: Path) -> Project:
     from distill_gov.project import Project
 
     return Project.open(directory)
+
+
+def _text(file: str) -> str:
+    """A text file, or stdin for ``-``."""
+    try:
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8")
+    except OSError as error:
+        raise MissingFileError(f"the text cannot be read ({error.strerror})", where=file) from error
+    except UnicodeDecodeError:
+        # Not chained: the error's own text would quote the file.
+        raise MalformedFileError("not UTF-8", where=file) from None
 
 
 def _mapping(path: Path | None) -> ImportMap | None:

@@ -8,20 +8,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import DistillGovError, MalformedFileError
+from distill_gov.records.digest import digest_bytes, digest_json
+from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
+from distill_gov.records.ledger import Journal
 from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
-from redaction.operators.stand_ins import OPERATORS_VERSION, Operators, StandIns, Value
+from redaction.operators.sealed import is_sealed, unseal_value
+from redaction.operators.stand_ins import DATASET, OPERATORS_VERSION, Operators, StandIns, Value, item_scope
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.recognizers.rule import compiled, matches
-from redaction.surrogates import canonical, issued_spans, placeholders
+from redaction.surrogates import canonical, issued_in, issued_spans, placeholders
 from redaction.unicode import DetectionText, detection_text
+from redaction.vault import Vault
 
-__all__ = ["RedactedJson", "RedactedMessages", "Redactor"]
+__all__ = ["UNREDACTED", "RedactedJson", "RedactedMessages", "Redactor"]
+
+UNREDACTED = "redaction.unredacted"
+"""The ledger's event for values brought back."""
+
 
 _MANY = 256
 _MAX_PASSES = 100
@@ -62,16 +69,25 @@ class Redactor:
     encrypted values also by their shape, so that their text alone may be redacted again.
     """
 
-    def __init__(self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None) -> None:
+    def __init__(
+        self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None, vault: Vault | None = None
+    ) -> None:
         """Make a redactor.
 
         Args:
             policy: what to look for; without one, every entity of the default.
             keyring: the project's key; without one, a key that lives as long as this object, so that its hashes compare with
                 those of no other.
+            vault: where values are kept, for a policy that turns it on.
+
+        Raises:
+            BadInputError: the policy wants a vault, and there is none.
         """
         self.policy = RedactionPolicy() if policy is None else policy
+        if self.policy.vault.enabled and vault is None:
+            raise BadInputError("the policy keeps a vault, and none is given", where="vault", fix="Use Redactor.from_policy.")
         keyring = KeyRing.temporary() if keyring is None else keyring
+        self._vault = vault if self.policy.vault.enabled else None
         self._key = keyring.subkey("redaction")
         self._operators = Operators(self.policy, keyring)
         self._analyzer = Analyzer(self.policy)
@@ -86,10 +102,12 @@ class Redactor:
         Raises:
             BadInputError and its kinds: the policy or the key cannot be used.
         """
-        keys = ProjectLayout(Path(path).resolve().parent).keys
-        if keyring is None and KeyRing.exists(keys):
-            keyring = KeyRing.load(keys)
-        return cls(load_policy(Path(path)), keyring)
+        layout = ProjectLayout(Path(path).resolve().parent)
+        policy = load_policy(Path(path))
+        # A vault under a key that is forgotten could never be opened: without the project's key this fails.
+        if keyring is None and (policy.vault.enabled or KeyRing.exists(layout.keys)):
+            keyring = KeyRing.load(layout.keys)
+        return cls(policy, keyring, Vault(layout.vault, keyring) if policy.vault.enabled and keyring else None)
 
     @property
     def key_id(self) -> str:
@@ -185,6 +203,64 @@ class Redactor:
                     raise done
                 yield item, done[""]
 
+    def unredact(self, text: str | Redacted, *, reason: str, journal: Journal, item: str = "") -> str:
+        """Bring the values back that stand-ins stand for. It is logged first; if it cannot be logged, nothing is read.
+
+        Encrypted values need only the key; any other stand-in needs the vault.
+
+        Args:
+            text: redacted under this key. Of a plain text only those surrogates are known that the vault has.
+            reason: why, in words that hold nothing personal: the journal keeps it for ever.
+            journal: the project's ledger.
+            item: the conversation that the text is from; without it only what has the data set for its scope is known.
+
+        Raises:
+            BadInputError: no reason, or one with personal data in it; a stand-in that is unknown, stands for several values, or
+                was made under another key.
+            IntegrityError: a token or the vault was changed.
+        """
+        self._check_reason(reason)
+        redacted = _given(text)
+        facts = {"reason": reason.strip(), "item": item, "text": digest_bytes(redacted.text.encode("utf-8", "surrogatepass"))}
+        journal.append(UNREDACTED, {**facts, "key_id": self.key_id})
+        scopes = [*([item_scope(item)] if item else []), DATASET]
+        if isinstance(text, str) and self._vault is not None:
+            known = frozenset().union(*map(self._vault.stand_ins, scopes))
+            redacted = Redacted(text, (), issued_in(text, known))
+        spans = issued_spans(redacted)
+        if not spans:
+            raise BadInputError("nothing in the text is known to stand for a value", fix="Name the item it is from.")
+        return _replaced(redacted.text, [(s.start, s.end, self._value(redacted.text, s, scopes)) for s in spans])[0]
+
+    def _check_reason(self, reason: str) -> None:
+        if not reason.strip():
+            raise BadInputError("values are not brought back without a reason", fix="Say why; it is logged.")
+        if found := self.detect(reason):
+            raise BadInputError(
+                f"the reason holds personal data ({found[0][0]})", fix="Say it without: the ledger keeps it for ever."
+            )
+
+    def _value(self, text: str, span: Span, scopes: Sequence[str]) -> str:
+        token = text[span.start : span.end]
+        if is_sealed(token):
+            return unseal_value(self._operators.encrypt_key, token)
+        values = {v for scope in scopes for v in self._vault.values(scope, token)} if self._vault is not None else set()
+        if len(values) != 1:
+            what = "stands for several values" if values else "is unknown"
+            fix = "Name the item it is from." if self._vault else "Only encrypted values come back without a vault."
+            raise BadInputError(f"what stands at characters {span.start} to {span.end} {what}", fix=fix)
+        return values.pop()
+
+    def _keep(self, item: str, stand_ins: StandIns, values: Sequence[Value]) -> None:
+        """Put what will stand in the text into the vault, before anybody gets the text."""
+        if self._vault is None:
+            return
+        kept = [v for v in values if self.policy.entities[v.entity].operator not in ("encrypt", "drop")]
+        for scope in sorted({stand_ins.scope_of(v.entity) for v in kept}):
+            if scope != DATASET and not item:
+                raise BadInputError("the vault keeps values by conversation, and this text is of none", fix="Give its item.")
+            self._vault.keep(scope, [(stand_ins.of(v), v.written) for v in kept if stand_ins.scope_of(v.entity) == scope])
+
     def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
         documents = self._analyzer.documents(seen)
         return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
@@ -221,6 +297,10 @@ class Redactor:
         ]
         values = [value for text in found for _, value in text]
         stand_ins = self._operators.conversation(item, search.texts, search.unseen, values)
+        try:
+            self._keep(item, stand_ins, values)
+        except DistillGovError as refused:
+            return refused
         return {
             field: self._rewritten(_given(group[field]), spans, pairs, stand_ins, item, field)
             for field, spans, pairs in zip(group, search.issued, found, strict=True)

@@ -13,8 +13,8 @@ _MONTHS = tuple(
     for line in """
         january february march april may june july august september october november december
         jan feb mar apr may jun jul aug sep oct nov dec
-        januar februar märz april mai juni juli august september oktober november dezember
         janvier février mars avril mai juin juillet août septembre octobre novembre décembre
+        januar februar märz april mai juni juli august september oktober november dezember
         enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
         gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre
         januari februari maart april mei juni juli augustus september oktober november december
@@ -91,7 +91,9 @@ def _number(piece: str) -> int:
 
 def _month_like(like: str, number: int) -> str:
     word = _ALIASES.get(like.casefold(), like.casefold())
-    name = next(names for names in _MONTHS if word in names)[number - 1]
+    lists = [names for names in _MONTHS if word in names]
+    # "mai" is French and German, which writes it with a capital.
+    name = lists[-1 if word == "mai" and like[0].isupper() else 0][number - 1]
     return name.upper() if like.isupper() else name.capitalize() if like[0].isupper() else name
 
 

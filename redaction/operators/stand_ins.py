@@ -18,12 +18,13 @@ from redaction.operators.sealed import seal_value
 from redaction.policy import MaskPolicy, RedactionPolicy
 from redaction.surrogates import Numbering, canonical
 
-__all__ = ["OPERATORS_VERSION", "Operators", "StandIns", "Value"]
+__all__ = ["DATASET", "OPERATORS_VERSION", "Operators", "StandIns", "Value", "item_scope"]
 
 OPERATORS_VERSION = "1"
 """Changes whenever a value would get another stand-in than before."""
 
-_DATASET = "dataset"
+DATASET = "dataset"
+"""The scope of what is the same in every conversation."""
 _TRIES = 40
 _HASH_DIGITS = 16
 _DATES = frozenset({"BIRTH_DATE", "DATE_TIME"})
@@ -38,6 +39,11 @@ class Value:
     entity: str
     value: str
     written: str
+
+
+def item_scope(item: str) -> str:
+    """The scope of a conversation."""
+    return f"item {item}"
 
 
 class Operators:
@@ -58,7 +64,7 @@ class Operators:
             unseen: the texts without the stand-ins that they came with.
             values: in the order in which they stand in the texts.
         """
-        scope = f"item {item}" if item else "texts " + self.surrogate_key.mac(*texts)
+        scope = item_scope(item) if item else "texts " + self.surrogate_key.mac(*texts)
         return StandIns(self, scope, texts, unseen, list(values))
 
     def hashed(self, entity: str, value: str, scope: str) -> str:
@@ -107,7 +113,7 @@ class StandIns:
         return self._numbering.placeholder(value.entity, value.value)
 
     def scope_of(self, entity: str) -> str:
-        return _DATASET if self._operators.policy.scope_of(entity) == _DATASET else self.scope
+        return DATASET if self._operators.policy.scope_of(entity) == DATASET else self.scope
 
     # -- surrogates -------------------------------------------------------------------------------------------------------
 
@@ -158,7 +164,7 @@ class StandIns:
         if entity in _DATES:
             return shifted(value, self._days[scope])
         language = self._operators.policy.language
-        return _SURROGATES.get(entity, _like_it)(value, draws, language if scope != _DATASET else "")
+        return _SURROGATES.get(entity, _like_it)(value, draws, language if scope != DATASET else "")
 
     def _word(self, word: str, role: str, scope: str) -> str:
         """Surrogate of one word of a name or address; NUL where there is none that is free."""
@@ -179,7 +185,7 @@ class StandIns:
         for attempt in range(_TRIES):
             draws = Draws(self._key, "word", role, word, scope, str(attempt))
             # A list of given names is too short to keep the people of a data set apart.
-            yield invented_word(draws) if scope == _DATASET else make(draws, self._operators.policy.language)
+            yield invented_word(draws) if scope == DATASET else make(draws, self._operators.policy.language)
 
     def _shift(self, scope: str, values: Iterable[Value]) -> int:
         """Days by which the dates of a scope move: all by as many, so that the time between two of them stays."""

@@ -91,13 +91,14 @@ class Analyzer:
         # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
         return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
 
-    def detect(self, text: str, seen: DetectionText, doc: Any) -> list[Detection]:
+    def detect(self, text: str, seen: DetectionText, doc: Any, *, strict: bool = False) -> list[Detection]:
         """Values in a text, in order, not overlapping, none of them touching a masked span.
 
         Args:
             text: the text as written.
             seen: its normalised form.
             doc: spaCy's document of ``seen.text``.
+            strict: take what the residual scan takes, see `RedactionPolicy.strict_threshold_of`.
 
         Raises:
             RecognizerFailedError: a rule raised or timed out.
@@ -109,7 +110,8 @@ class Analyzer:
             except Exception as error:
                 # `from None`: the rule's own message could quote the text.
                 raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
-        strong = (hit for hit in hits if hit.score >= self._policy.threshold_of(hit.entity))
+        threshold = self._policy.strict_threshold_of if strict else self._policy.threshold_of
+        strong = (hit for hit in hits if hit.score >= threshold(hit.entity))
         standing = resolve((hit for hit in strong if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
         return [self._detection(hit, seen) for hit in standing]
 

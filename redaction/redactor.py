@@ -127,7 +127,11 @@ class Redactor:
 
     def value_hash(self, entity: str, value: str) -> str:
         """Keyed hash of an entity and the canonical form of a value; comparable only under the same key."""
-        return self._key.mac(entity, canonical(entity, value))
+        return self.canonical_hash(entity, canonical(entity, value))
+
+    def canonical_hash(self, entity: str, folded: str) -> str:
+        """As `value_hash`, of a value in its canonical form."""
+        return self._key.mac(entity, folded)
 
     def detect(self, text: str | Redacted) -> list[tuple[str, int, int, float, str]]:
         """(entity, start, end, score, rule) of the values in a text; stand-ins count as masked and are never found.
@@ -138,10 +142,17 @@ class Redactor:
         [found] = self.detect_many([text])
         return found
 
-    def detect_many(self, texts: Sequence[str | Redacted]) -> list[list[tuple[str, int, int, float, str]]]:
-        """As `detect`, of many texts; an error in any of them is raised."""
+    def detect_many(
+        self, texts: Sequence[str | Redacted], *, strict: bool = False
+    ) -> list[list[tuple[str, int, int, float, str]]]:
+        """As `detect`, of many texts; an error in any of them is raised.
+
+        Args:
+            strict: find as much as the residual scan does.
+        """
         given = [_given(text) for text in texts]
-        found = self._detect_all([one.text for one in given], [detection_text(one.text, issued_spans(one)) for one in given])
+        seen = [detection_text(one.text, issued_spans(one)) for one in given]
+        found = self._detect_all([one.text for one in given], seen, strict=strict)
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
     def redact(self, text: str | Redacted, *, item: str = "", field: str = "") -> Redacted:
@@ -261,9 +272,15 @@ class Redactor:
                 raise BadInputError("the vault keeps values by conversation, and this text is of none", fix="Give its item.")
             self._vault.keep(scope, [(stand_ins.of(v), v.written) for v in kept if stand_ins.scope_of(v.entity) == scope])
 
-    def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
-        documents = self._analyzer.documents(seen)
-        return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
+    def is_word(self, token: str) -> bool:
+        """Whether a token is an ordinary word, as detection sees it."""
+        return self._analyzer.lexicon.is_word(token)
+
+    def _detect_all(
+        self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False
+    ) -> list[list[Detection]]:
+        documents = zip(texts, self._analyzer.documents(seen), strict=True)
+        return [self._analyzer.detect(text, form, doc, strict=strict) for text, (form, doc) in documents]
 
     def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""

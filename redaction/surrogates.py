@@ -5,11 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 from redaction.entities import ENTITIES
 from redaction.findings import Redacted, Span
 
-__all__ = ["TITLES", "Numbering", "canonical", "issued_in", "issued_spans", "placeholders", "stand_ins"]
+__all__ = [
+    "TITLES",
+    "Form",
+    "Numbering",
+    "canonical",
+    "canonical_form",
+    "form_of",
+    "issued_in",
+    "issued_spans",
+    "placeholders",
+    "stand_ins",
+]
 
 _LARGEST = 999_999
 _PLACEHOLDER = re.compile(
@@ -95,20 +107,36 @@ def issued_in(text: str, known: Collection[str]) -> tuple[Span, ...]:
     return tuple(sorted((*shaped, *free), key=lambda s: s.start))
 
 
+Form = Literal["verbatim", "words", "name", "compact"]
+"""How much of a value counts: all of it, its words, its words without titles, or its letters and digits."""
+
+
+def form_of(entity: str) -> Form:
+    """The form under which values of an entity are compared."""
+    if entity in _VERBATIM:
+        return "verbatim"
+    return "name" if entity == "PERSON" else "words" if entity in _WORDS else "compact"
+
+
 def canonical(entity: str, value: str) -> str:
     """The form under which two spellings count as one value: case, spacing, separators and invisible characters go.
 
     Secrets are compared to the letter, apart from invisible characters.
     """
+    return canonical_form(form_of(entity), value)
+
+
+def canonical_form(form: Form, value: str) -> str:
+    """As `canonical`, of the form itself: several entities have one."""
     folded = "".join(c for c in unicodedata.normalize("NFKC", value) if unicodedata.category(c) != "Cf")
-    if entity in _VERBATIM:
+    if form == "verbatim":
         return folded
-    if entity in _WORDS:
-        words = re.findall(r"[\w@.+'-]+", folded.casefold())
-        while entity == "PERSON" and len(words) > 1 and words[0].rstrip(".") in TITLES:
-            del words[0]
-        return " ".join(words) or folded
-    return "".join(c for c in folded.casefold() if c.isalnum() or c == "+") or folded
+    if form == "compact":
+        return "".join(c for c in folded.casefold() if c.isalnum() or c == "+") or folded
+    words = re.findall(r"[\w@.+'-]+", folded.casefold())
+    while form == "name" and len(words) > 1 and words[0].rstrip(".") in TITLES:
+        del words[0]
+    return " ".join(words) or folded
 
 
 class Numbering:

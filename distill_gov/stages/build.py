@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from distill_gov.records.errors import BadInputError, DistillGovError, Integrity
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
 from distill_gov.stages.carried import clean_answered, free_texts
-from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.chats import CleanChat, asked, clean_chats, with_issued
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
@@ -29,8 +29,8 @@ from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answ
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
-from redaction.residual import residual_many
-from redaction.surrogates import placeholders
+from redaction.residual import KnownValues, residual_many
+from redaction.surrogates import issued_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -293,7 +293,8 @@ def _filter_answers(
     from evals.structured import judge
 
     redactor, schema = project.redactor, project.answer_schema
-    filters = answer_filters(redactor.policy, redactor, {f.value_hash for c in chats for f in c.findings})
+    known = KnownValues.of(f for c in chats for f in c.findings)
+    filters = answer_filters(redactor.policy, redactor, known)
     judgements = [judge(answers[c.trace]["text"], schema) if schema else None for c in chats]
     fields = [dict(j.value) if j and j.valid and isinstance(j.value, Mapping) else {} for j in judgements]
     replies = [
@@ -301,8 +302,9 @@ def _filter_answers(
         for c, f, judged in zip(chats, fields, judgements, strict=True)
     ]
     invented = _invented(redactor, chats, replies)
+    left = _left(project, chats, answers, known)
     kept = []
-    for chat, judged, values, reply, personal in zip(chats, judgements, fields, replies, invented, strict=True):
+    for chat, judged, values, reply, personal, hits in zip(chats, judgements, fields, replies, invented, left, strict=True):
         answer, item = answers[chat.trace], answer_id(chat.trace)
         rule: str | None
         if judged and not judged.valid:
@@ -315,8 +317,11 @@ def _filter_answers(
         else:
             brought = _brought(chat, answer["text"], project.format_or_none)
             read = reply if project.free_fields else answer["text"]
-            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], read, answer["finish"], values, brought))
-            rule, reason = (hit.rule, hit.reason_code) if hit else (None, "")
+            finish, stand_ins = answer["finish"], chat.stand_ins
+            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], read, finish, values, brought, stand_ins))
+            # The scan is no filter that a policy could leave out; which of them objects first is told all the same.
+            scanned = ("answer/residual", "residual") if hits else (None, "")
+            rule, reason = (hit.rule, hit.reason_code) if hit else scanned
         decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
         decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
         if rule is None:
@@ -329,10 +334,25 @@ def _brought(chat: CleanChat, text: str, answer: AnswerFormat | None) -> bool:
     return chat.answer is not None and free_texts(chat.answer, answer) == free_texts(text, answer)
 
 
+def _left(
+    project: Project, chats: Sequence[CleanChat], answers: Mapping[str, Mapping[str, Any]], known: KnownValues | None
+) -> list[int]:
+    """For each answer how much that is personal is left in it: a value that was known, or what only the stricter scan finds."""
+    texts = [list(_answer_texts(project, chat, answers[chat.trace]["text"])) for chat in chats]
+    hits = iter(residual_many([text for one in texts for text in one], project.redactor, known))
+    return [sum(len(next(hits)) for _ in one) for one in texts]
+
+
+def _answer_texts(project: Project, chat: CleanChat, answer: str) -> Iterator[Redacted]:
+    """What people read of an answer, with the stand-ins that it took over from its chat."""
+    for text in free_texts(answer, project.format_or_none):
+        yield Redacted(text, (), issued_in(text, chat.stand_ins))
+
+
 def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[str]) -> Iterator[list[Finding]]:
     """For each reply the personal values that redaction finds in it, in view of its chat."""
     turns = [
-        (answer_id(chat.trace), [*chat.messages, {"role": "assistant", "content": reply}])
+        (answer_id(chat.trace), with_issued([*chat.messages, {"role": "assistant", "content": reply}], chat.stand_ins))
         for chat, reply in zip(chats, replies, strict=True)
     ]
     for chat, done in zip(chats, redactor.redact_chats(turns), strict=True):
@@ -364,11 +384,9 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
-    for index, message in enumerate(example.messages):
-        own = tuple(f for f in chat.findings if (f.item, f.field) == (example.trace, f"/{index}/content"))
-        yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
-    for text in free_texts(example.answer, project.format_or_none):
-        yield Redacted(text, (), tuple(placeholders(text)))
+    for message, redacted in zip(example.messages, chat.redacted, strict=True):
+        yield replace(redacted, text=message["content"])
+    yield from _answer_texts(project, chat, example.answer)
 
 
 def _score(

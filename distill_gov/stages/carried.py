@@ -89,4 +89,10 @@ def _apart(chat: CleanChat, count: int, found: _Answer, answer: AnswerFormat | N
     findings = tuple(
         replace(f, item=answer_id(chat.trace), field=places[f.field]) if f.field in places else f for f in chat.findings
     )
-    return replace(chat, messages=chat.messages[:count], findings=findings, answer=found.with_parts(clean, answer))
+    return replace(
+        chat,
+        messages=chat.messages[:count],
+        issued=chat.issued[:count],
+        findings=findings,
+        answer=found.with_parts(clean, answer),
+    )

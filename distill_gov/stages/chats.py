@@ -9,11 +9,12 @@ from itertools import islice
 from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
 from redaction import Finding, Redactor
-from redaction.findings import Redacted
+from redaction.findings import Redacted, Span
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
+from redaction.surrogates import issued_in, stand_ins
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text", "with_issued"]
 
 Messages = tuple[Mapping[str, str], ...]
 
@@ -32,9 +33,32 @@ class CleanChat:
     answer: str | None = None
     """The answer that the trace brings along, redacted with the chat; None where it was not asked for, or there is none."""
 
+    issued: tuple[tuple[Span, ...], ...] = ()
+    """Where the stand-ins lie, for each message."""
+    stand_ins: frozenset[str] = frozenset()
+    """What stands in the place of values, in the messages and in the answer."""
+
     @property
     def text(self) -> str:
         return user_text(self.messages)
+
+    @property
+    def redacted(self) -> list[Redacted]:
+        """Each message as redaction left it."""
+        return [
+            Redacted(m["content"], tuple(f for f in self.findings if (f.item, f.field) == (self.trace, _pointer(i))), issued)
+            for i, (m, issued) in enumerate(zip(self.messages, self.issued, strict=True))
+        ]
+
+
+def _pointer(index: int) -> str:
+    return f"/{index}/content"
+
+
+def with_issued(messages: Sequence[Mapping[str, str]], known: frozenset[str]) -> RedactedMessages:
+    """Messages that were redacted, or written by a model that read such, with the places where known stand-ins lie in them."""
+    issued = {_pointer(i): issued_in(m["content"], known) for i, m in enumerate(messages)}
+    return RedactedMessages([dict(m) for m in messages], (), issued)
 
 
 def asked(trace: Trace) -> list[Mapping[str, str]]:
@@ -72,13 +96,15 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Mapping
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None
         clean = tuple({"role": m["role"], "content": m["content"]} for m in done.messages)
-        yield CleanChat(trace, clean, done.findings, refused)
+        messages = _texts(done)
+        known = frozenset().union(*map(stand_ins, messages))
+        yield CleanChat(trace, clean, done.findings, refused, None, tuple(m.issued for m in messages), known)
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
     return tuple(
         Redacted(message["content"], tuple(f for f in done.findings if f.field == pointer), tuple(done.issued.get(pointer, ())))
-        for pointer, message in ((f"/{index}/content", m) for index, m in enumerate(done.messages))
+        for pointer, message in ((_pointer(index), m) for index, m in enumerate(done.messages))
     )
 
 

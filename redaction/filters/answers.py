@@ -12,10 +12,11 @@ from redaction.filters.harm import flag_reply
 from redaction.filters.hits import Filter
 from redaction.findings import Redacted
 from redaction.policy import RedactionPolicy
-from redaction.surrogates import placeholders
+from redaction.surrogates import issued_in
 
 if TYPE_CHECKING:
     from redaction.redactor import Redactor
+    from redaction.residual import KnownValues
 
 __all__ = ["AnswerItem", "answer_filters"]
 
@@ -36,6 +37,8 @@ class AnswerItem:
     """The parsed answer, where it is JSON."""
     recorded: bool = False
     """Somebody wrote the reply before there was redaction, which put its placeholders in; a teacher repeats what it read."""
+    stand_ins: frozenset[str] = frozenset()
+    """What redaction put in the place of values, in the prompt and in a recorded reply."""
 
 
 _BOILERPLATE = re.compile(
@@ -82,44 +85,46 @@ def _forbidden(phrases: Collection[str]) -> Callable[[AnswerItem], str | None]:
 
 
 def _echo(item: AnswerItem) -> str | None:
-    """A placeholder of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
-    written = _placeholder_texts(item.reply_text)
-    return "echo" if written & _placeholder_texts(item.prompt) or (written and not item.recorded) else None
+    """A stand-in of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
+    written = _stand_ins_of(item.reply_text, item)
+    return "echo" if written & _stand_ins_of(item.prompt, item) or (written and not item.recorded) else None
 
 
-def _placeholder_texts(text: str) -> set[str]:
-    return {text[span.start : span.end] for span in placeholders(text)}
+def _stand_ins_of(text: str, item: AnswerItem) -> set[str]:
+    return {text[span.start : span.end] for span in issued_in(text, item.stand_ins)}
+
+
+def _answer(item: AnswerItem) -> Redacted:
+    return Redacted(item.answer_text, (), issued_in(item.answer_text, item.stand_ins))
 
 
 def _secrets(redactor: Redactor) -> Callable[[AnswerItem], str | None]:
     def reason(item: AnswerItem) -> str | None:
-        prompt = {item.prompt[s.start : s.end] for s in placeholders(item.prompt)}
-        for span in placeholders(item.answer_text):
-            shown = item.answer_text[span.start : span.end]
-            if shown[1:].rsplit("_", 1)[0] in _SECRET and shown not in prompt:
+        for shown in _stand_ins_of(item.answer_text, item) - _stand_ins_of(item.prompt, item):
+            # `<API_KEY_1>`, or `<API_KEY:3f2a...>`
+            if re.split(r"[:_][0-9a-f]|:enc:", shown[1:])[0] in _SECRET:
                 return "secret"
-        return "secret" if any(found[0] in _SECRET for found in redactor.detect(item.answer_text)) else None
+        return "secret" if any(found[0] in _SECRET for found in redactor.detect(_answer(item))) else None
 
     return reason
 
 
-def _residual(redactor: Redactor, known: Collection[str]) -> Callable[[AnswerItem], str | None]:
+def _residual(redactor: Redactor, known: KnownValues | None) -> Callable[[AnswerItem], str | None]:
     from redaction.residual import residual
 
     def reason(item: AnswerItem) -> str | None:
-        redacted = Redacted(item.answer_text, (), tuple(placeholders(item.answer_text)))
-        return "residual" if residual(redacted, redactor, known) else None
+        return "residual" if residual(_answer(item), redactor, known) else None
 
     return reason
 
 
 def answer_filters(
-    policy: RedactionPolicy, redactor: Redactor, known: Collection[str] = frozenset()
+    policy: RedactionPolicy, redactor: Redactor, known: KnownValues | None = None
 ) -> tuple[Filter[AnswerItem], ...]:
     """The answer filters of a policy, cheap ones first, in the order in which they decide.
 
     Args:
-        known: keyed hashes of values found in prompts, which must not come back in an answer.
+        known: values found in prompts, which must not come back in an answer.
     """
     wanted = policy.filters.answers
     named: list[tuple[bool, str, Callable[[AnswerItem], str | None]]] = [

@@ -7,6 +7,7 @@ import pytest
 from distill_gov.records.errors import DuplicateIdError
 from redaction import RedactionPolicy, Redactor
 from redaction.filters import AnswerItem, FilterHit, PromptItem, answer_filters, first_hit, flag_reply, prompt_filters
+from redaction.residual import KnownValues
 
 PROMPTS = {
     "p01": "The robot vacuum spins on the spot three times, says E14 and goes to sleep. What is E14?",
@@ -112,7 +113,7 @@ def test_the_book_of_answer_filters(policy: RedactionPolicy, redactor: Redactor,
 
 
 def test_known_values_do_not_come_back(policy: RedactionPolicy, redactor: Redactor) -> None:
-    known = {redactor.value_hash("PERSON", "quillfeather")}
+    known = KnownValues(redactor.key_id, {"PERSON": frozenset({redactor.value_hash("PERSON", "quillfeather")})})
     filters = answer_filters(policy, redactor, known)
     assert first_hit(filters, _answer("Sorry quillfeather, we look into it.")) == FilterHit("answer/residual", "1", "residual")
 

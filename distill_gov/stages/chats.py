@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
+from distill_gov.turns import Turn, context_turn, is_context, named_results, turn_text
 from redaction import Finding, Redactor
+from redaction.documents import string_leaves
 from redaction.findings import Redacted, Span
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 from redaction.surrogates import issued_in, stand_ins
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text", "with_issued"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text", "with_issued"]
 
 Messages = tuple[Mapping[str, str], ...]
+"""``role`` and ``content`` and nothing else: turns as models read them."""
 
 _BATCH = 256
 
@@ -40,15 +44,34 @@ class CleanChat:
 
     @property
     def text(self) -> str:
+        """What the user wrote."""
         return user_text(self.messages)
+
+    @property
+    def prompt(self) -> str:
+        """What a prompted teacher reads."""
+        return prompt_text(self.messages)
 
     @property
     def redacted(self) -> list[Redacted]:
         """Each message as redaction left it."""
+        own: list[list[Finding]] = [[] for _ in self.messages]
+        for finding in self.findings:
+            if finding.item == self.trace:
+                own[_turn_of(finding)].append(finding)
         return [
-            Redacted(m["content"], tuple(f for f in self.findings if (f.item, f.field) == (self.trace, _pointer(i))), issued)
-            for i, (m, issued) in enumerate(zip(self.messages, self.issued, strict=True))
+            Redacted(m["content"], tuple(found), issued)
+            for m, found, issued in zip(self.messages, own, self.issued, strict=True)
         ]
+
+    @property
+    def beside(self) -> str:
+        """What neither the user nor the models wrote, and nobody of ours either: context documents and tool results."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "tool" or is_context(m))
+
+
+def _turn_of(finding: Finding) -> int:
+    return int(finding.field.split("/", 2)[1])
 
 
 def _pointer(index: int) -> str:
@@ -61,10 +84,11 @@ def with_issued(messages: Sequence[Mapping[str, str]], known: frozenset[str]) ->
     return RedactedMessages([dict(m) for m in messages], (), issued)
 
 
-def asked(trace: Trace) -> list[Mapping[str, str]]:
-    """A trace's messages without the answer it may end with."""
-    messages = list(trace.messages)
-    return messages[:-1] if recorded_answer(trace) is not None else messages
+def asked(trace: Trace) -> list[Turn]:
+    """A trace's messages behind its context documents, without the answer that it may end with."""
+    context = context_turn(trace.context)
+    messages = named_results(trace.messages)
+    return [*([context] if context else []), *(messages[:-1] if recorded_answer(trace) is not None else messages)]
 
 
 def user_text(messages: Sequence[Mapping[str, str]]) -> str:
@@ -72,39 +96,69 @@ def user_text(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(m["content"] for m in messages if m["role"] == "user")
 
 
-def clean_chat(redactor: Redactor, trace: Trace, messages: Sequence[Mapping[str, str]]) -> CleanChat:
+def prompt_text(messages: Sequence[Mapping[str, str]]) -> str:
+    """What a prompted teacher reads of a chat: the context documents, where there are some, and what the user wrote."""
+    shown = [m["content"] for m in messages[:1] if is_context(m)]
+    return "\n\n".join([*shown, user_text(messages)])
+
+
+def clean_chat(redactor: Redactor, trace: Trace, messages: Sequence[Turn]) -> CleanChat:
     """Redact one chat. A chat that could not be redacted comes back refused and empty, never raw."""
     [chat] = clean_chats(redactor, [(trace.id, messages)])
     return chat
 
 
-def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Mapping[str, str]]]]) -> Iterator[CleanChat]:
-    """As :func:`clean_chat`, of many (trace id, messages), lazily and in order; cheaper than one by one."""
-    source = iter(chats)
+def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
+    """As :func:`clean_chat`, of many (trace id, messages), lazily and in order; cheaper than one by one.
+
+    Calls, results and (where the policy keeps it) reasoning are redacted part by part, and only then written as text.
+    """
+    reasoning = redactor.policy.keeps_reasoning
+    source = ((trace, [_read_by_models(turn, reasoning) for turn in messages]) for trace, messages in chats)
     while batch := list(islice(source, _BATCH)):
         yield from _clean_batch(redactor, batch)
 
 
-def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> Iterator[CleanChat]:
+def _read_by_models(turn: Turn, reasoning: bool) -> Turn:
+    """A turn without what no model reads: ids and types of calls, and the reasoning that the policy drops."""
+    names = ["role", "content", *(["name"] if turn["role"] == "tool" else []), *(["reasoning"] if reasoning else [])]
+    kept = {name: turn[name] for name in names if name in turn}
+    calls = [{"function": dict(call["function"])} for call in turn.get("tool_calls", ())]
+    return {**kept, "tool_calls": calls} if calls else kept
+
+
+def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
     redacted = list(redactor.redact_chats(batch))
     texts = [() if isinstance(done, DistillGovError) else _texts(done) for done in redacted]
     left = _left(redactor, texts)
-    for (trace, _), done, again in zip(batch, redacted, left, strict=True):
+    for (trace, _), done, chat, again in zip(batch, redacted, texts, left, strict=True):
         if isinstance(done, DistillGovError) or again is None:
             yield CleanChat(trace, (), (), "recogniser_failed")
             continue
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None
-        clean = tuple({"role": m["role"], "content": m["content"]} for m in done.messages)
-        messages = _texts(done)
-        known = frozenset().union(*map(stand_ins, messages))
-        yield CleanChat(trace, clean, done.findings, refused, None, tuple(m.issued for m in messages), known)
+        clean = tuple({"role": m["role"], "content": text.text} for m, text in zip(done.messages, chat, strict=True))
+        known = frozenset().union(*map(stand_ins, chat))
+        yield CleanChat(trace, clean, done.findings, refused, None, tuple(one.issued for one in chat), known)
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
+    """Each turn as models read it. In arguments of calls only strings were redacted: the residual scan sees the rest here."""
+    texts = [turn_text(message, reasoning=True) for message in done.messages]
+    found: list[list[Finding]] = [[] for _ in texts]
+    for finding in done.findings:
+        found[_turn_of(finding)].append(finding)
+    # A call is written as JSON, so what stands in it may be escaped.
+    parts = [Redacted(text, (), tuple(done.issued.get(pointer, ()))) for pointer, text in string_leaves(done.messages)]
+    whole = frozenset().union(*map(stand_ins, parts))
+    known = whole | {json.dumps(one, ensure_ascii=False)[1:-1] for one in whole}
     return tuple(
-        Redacted(message["content"], tuple(f for f in done.findings if f.field == pointer), tuple(done.issued.get(pointer, ())))
-        for pointer, message in ((_pointer(index), m) for index, m in enumerate(done.messages))
+        Redacted(
+            text,
+            tuple(own),
+            tuple(done.issued.get(_pointer(n), ())) if text == message["content"] else issued_in(text, known),
+        )
+        for n, (text, own, message) in enumerate(zip(texts, found, done.messages, strict=True))
     )
 
 

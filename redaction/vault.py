@@ -98,6 +98,13 @@ class Vault:
         """
         return frozenset(self._opened(scope, line) for line in self._lines(scope) if line["token"] == stand_in)
 
+    def forget(self, scope: str) -> bool:
+        """Remove what is kept of a scope; says whether there was anything. What was encrypted into a text is not reached."""
+        self._written.pop(scope, None)
+        there = self.path(scope).exists()
+        self.path(scope).unlink(missing_ok=True)
+        return there
+
     def _known(self, scope: str) -> set[tuple[str, str]]:
         if scope not in self._written:
             while len(self._written) >= _REMEMBERED:

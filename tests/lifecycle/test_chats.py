@@ -12,7 +12,7 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.records.keys import KeyRing
 from distill_gov.stages.chats import asked, clean_chat, clean_chats
 from distill_gov.traces import Trace, read_traces
-from redaction import Redacted, RecognizerFailedError, Redactor
+from redaction import RecognizerFailedError, Redacted, Redactor
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk"
 

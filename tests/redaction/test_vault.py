@@ -15,6 +15,7 @@ from distill_gov.records.errors import BadInputError, ChainBrokenError, Integrit
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.ledger import Ledger, LedgerEntry
 from redaction import Redacted, RedactionPolicy, Redactor, Vault
+from redaction.operators.stand_ins import item_scope
 from redaction.policy import EntityPolicy, VaultPolicy
 from redaction.redactor import UNREDACTED
 
@@ -181,6 +182,18 @@ def test_a_line_moved_to_another_conversation_is_refused(tmp_path: Path, keyring
     other.write_bytes(file.read_bytes())
     with pytest.raises(IntegrityError):
         redactor.unredact("<PERSON_1>", reason="access request", journal=Ledger(tmp_path / "ledger.jsonl"), item="c2")
+
+
+def test_what_is_forgotten_does_not_come_back(tmp_path: Path, keyring: KeyRing) -> None:
+    redactor, vault = _redactor(tmp_path, keyring, "placeholder"), Vault(tmp_path / "vault", keyring)
+    for item in ("c1", "c2"):
+        redactor.redact("my name is Zanthe Quillfeather", item=item)
+    assert vault.forget(item_scope("c1"))
+    assert not vault.forget(item_scope("c1"))
+    asked = {"reason": "access request", "journal": Ledger(tmp_path / "ledger.jsonl")}
+    with pytest.raises(BadInputError, match="is unknown"):
+        redactor.unredact("<PERSON_1>", item="c1", **asked)  # type: ignore[arg-type]
+    assert redactor.unredact("<PERSON_1>", item="c2", **asked) == "Zanthe Quillfeather"  # type: ignore[arg-type]
 
 
 def test_a_torn_line_is_not_built_upon(tmp_path: Path, keyring: KeyRing) -> None:

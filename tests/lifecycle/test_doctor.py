@@ -124,22 +124,10 @@ def test_a_missing_spacy_model_is_found(project: Path) -> None:
 # --- what is only the owner's
 
 
-@pytest.mark.parametrize(
-    ("name", "mode"), [("keys", 0o750), ("keys", 0o701), ("keys/root.key", 0o640), ("keys/root.key", 0o604)]
-)
-def test_a_key_that_others_can_read_is_a_problem(project: Path, name: str, mode: int) -> None:
-    path = project / ".distill-gov" / name
-    path.chmod(mode)
-    check = found(project)["key"]
-    assert (check.state, check.fix) == ("problem", f"chmod {0o700 if path.is_dir() else 0o600:o} {path}")
-    assert "others can read it" in check.found
-
-
 def test_a_vault_that_others_can_read_is_a_problem(project: Path) -> None:
     assert "vault" not in found(project)
-    Vault(project / ".distill-gov" / "vault", KeyRing.load(project / ".distill-gov" / "keys")).keep(
-        "item c1", [("<EMAIL_1>", "a")]
-    )
+    keys = KeyRing.load(project / ".distill-gov" / "keys")
+    Vault(project / ".distill-gov" / "vault", keys).keep("item c1", [("<EMAIL_1>", "a")])
     assert found(project)["vault"].state == "ok"
     [file] = [path for path in (project / ".distill-gov" / "vault").rglob("*") if path.is_file()]
     for path in (file, file.parent, project / ".distill-gov" / "vault"):

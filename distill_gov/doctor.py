@@ -24,7 +24,7 @@ __all__ = ["Check", "examine"]
 ROOMS = ("redaction", "evals", "gates", "reports")
 """Our packages whose names others use too."""
 
-EXTRAS = ("redact", "train", "report")
+EXTRAS = ("redact", "train", "report", "xlsx")
 
 
 @dataclass(frozen=True, slots=True)

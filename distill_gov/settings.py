@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
+from redaction.filters.policy import DiversityPolicy, NearDuplicatePolicy
 
 __all__ = [
     "DistillSettings",
@@ -16,6 +17,7 @@ __all__ = [
     "SamplingSettings",
     "StudentSettings",
     "TeacherSettings",
+    "TeachingSettings",
     "TrainSettings",
 ]
 
@@ -119,6 +121,15 @@ class EvaluateSettings(Settings):
     """Requests timed one at a time, for the latencies."""
 
 
+class TeachingSettings(Settings):
+    """What of the traces and answers is taught."""
+
+    near_duplicates: NearDuplicatePolicy | None = None
+    """Prompts as alike as this are taught once: the lowest id stays, before the teacher is paid. Left out: all stay."""
+    diversity: DiversityPolicy | None = None
+    """Of several answers to one prompt, how many that differ are taught. Left out: all."""
+
+
 class DistillSettings(Settings):
     """The whole of ``distill.yaml``. Paths are relative to the project."""
 
@@ -135,6 +146,7 @@ class DistillSettings(Settings):
     """Ground truth to score redaction with."""
     suites: dict[str, str] = Field(default_factory=dict)
     teacher: TeacherSettings
+    teaching: TeachingSettings = TeachingSettings()
     sampling: SamplingSettings | None = None
     """All traces that pass the filters are taught where it is left out."""
     student: StudentSettings = StudentSettings()
@@ -149,7 +161,8 @@ class DistillSettings(Settings):
     today: date | None = Field(default=None, strict=False)
     """Fixes the day on which retention is judged; the present day where it is left out."""
     defaults: dict[str, str] = Field(default_factory=dict)
-    """``consent``, ``licence``, ``retention_until``, ``language`` of imported traces that do not say; marked asserted."""
+    """``consent``, ``licence``, ``retention_until``, ``language``, ``purpose``, ``region``, ``tenant`` of imported traces where
+    the file has no such column; marked asserted."""
 
     @field_validator("model_input")
     @classmethod

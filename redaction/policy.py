@@ -11,18 +11,15 @@ from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
+from redaction.filters.policy import FilterPolicy
 
 __all__ = [
     "AdmissionPolicy",
-    "AnswerFilterPolicy",
     "EntityPolicy",
-    "FilterPolicy",
     "MaskPolicy",
-    "NearDuplicatePolicy",
-    "NearHoldoutPolicy",
     "Operator",
-    "PromptFilterPolicy",
     "RedactionPolicy",
+    "ReviewPolicy",
     "Scope",
     "VaultPolicy",
     "load_policy",
@@ -100,52 +97,17 @@ class AdmissionPolicy(Settings):
     """What becomes of the reasoning that a trace's answers come with. Kept, it is redacted and filtered like the rest."""
 
 
-class NearDuplicatePolicy(Settings):
-    """Two prompts are near-duplicates when the Jaccard index of their shingle sets reaches the threshold."""
+class ReviewPolicy(Settings):
+    """People look at a sample of the redacted rows before anything is trained on them."""
 
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
-    shingle: Annotated[int, Field(ge=2, le=20)] = 5
-    """Characters of a shingle."""
-
-
-class NearHoldoutPolicy(Settings):
-    """A prompt is near the holdout when it shares a run of words with one of its prompts, or is a near-duplicate of one."""
-
-    ngram: Annotated[int, Field(ge=3, le=50)] = 8
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    shingle: Annotated[int, Field(ge=2, le=20)] = 5
-
-
-class PromptFilterPolicy(Settings):
-    """Filters of prompts, before the teacher is paid. A filter that is left out does not run."""
-
-    empty: bool = False
-    exact_duplicates: bool = False
-    near_duplicates: NearDuplicatePolicy | None = None
-    near_holdout: NearHoldoutPolicy | None = None
-    injection: bool = False
-    injection_phrases: Phrases = Field(default_factory=list)
-    """Phrases beyond the built-in ones, in any case."""
-
-
-class AnswerFilterPolicy(Settings):
-    """Filters of the teacher's answers. A filter that is left out does not run."""
-
-    empty: bool = False
-    truncated: bool = False
-    max_reply_chars: Annotated[int, Field(ge=1)] | None = None
-    repetition: bool = False
-    boilerplate: bool = False
-    secrets: bool = False
-    echo: bool = False
-    residual: bool = False
-    harm: bool = False
-    forbidden_phrases: Phrases = Field(default_factory=list)
-
-
-class FilterPolicy(Settings):
-    prompts: PromptFilterPolicy = Field(default_factory=PromptFilterPolicy)
-    answers: AnswerFilterPolicy = Field(default_factory=AnswerFilterPolicy)
+    required: bool = False
+    """``build`` sends out a sample even if it is not asked to."""
+    rows: Annotated[int, Field(ge=1)] = 100
+    """Rows of the sample, unless ``build --review`` says another number."""
+    min_rows: Annotated[int, Field(ge=1)] = 30
+    """No sample is smaller, unless there are not so many rows."""
+    max_reject_rate: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Training is blocked unless the review shows, with 95 % confidence, that no larger share of all rows would be rejected."""
 
 
 class RedactionPolicy(Settings):
@@ -174,6 +136,7 @@ class RedactionPolicy(Settings):
     """Values that are always found, by entity."""
     tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
     """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
+    review: ReviewPolicy = Field(default_factory=ReviewPolicy)
     admission: AdmissionPolicy | None = None
     """What a build asks for; redacting a text needs none."""
     filters: FilterPolicy = Field(default_factory=FilterPolicy)
@@ -214,6 +177,10 @@ class RedactionPolicy(Settings):
                     f"placeholders are numbered within a conversation, so {entity!r} cannot have `scope: dataset`; "
                     "use `operator: hash` or `operator: surrogate`"
                 )
+        for rule in self.filters.prompts.metadata:
+            tag = rule.field.removeprefix("tags.")
+            if tag != rule.field and tag not in self.tags:
+                raise ValueError(f"a filter reads the tag {tag[:40]!r}, which `tags` does not let out of the data")
         return self
 
     def scope_of(self, entity: str) -> Scope:

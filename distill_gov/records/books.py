@@ -31,8 +31,14 @@ class Decision:
     """A reason code, never text of the item."""
     parent: str | None = None
     """The item this one was made from, for items that a stage made."""
+    fired: tuple[str, ...] = ()
+    """Every rule that fired, flags included, as ``rule@version:reason``; empty in books of before this was recorded."""
     slice: str = ""
     """The slice of the trace, redacted; empty where it has none."""
+
+    def __post_init__(self) -> None:
+        # A row of a file has a list, or nothing.
+        object.__setattr__(self, "fired", tuple(self.fired or ()))
 
 
 DECISION_FORMAT = "decisions"
@@ -47,6 +53,7 @@ DECISION_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("parent", pa.string()),
         pa.field("slice", pa.string(), nullable=False),
+        pa.field("fired", pa.list_(pa.string())),
     ]
 )
 

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError, NothingLeftError, UnknownKeyError
+from distill_gov.records.errors import BadInputError, IntegrityError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.carried import clean_answered, free_texts
-from distill_gov.stages.chats import CleanChat, asked, clean_chats, with_issued
+from distill_gov.stages.carried import clean_answered
+from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
+from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.recall import redaction_recall
+from distill_gov.stages.review import check_asked, review_packet
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
@@ -30,10 +32,8 @@ from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_
 from distill_gov.teaching_set.sampling import sampled_out, slice_of
 from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
 from evals.holdout import open_holdout
-from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
-from redaction.residual import KnownValues, residual_many
-from redaction.surrogates import issued_in
+from redaction.residual import residual_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,15 +43,10 @@ if TYPE_CHECKING:
     from distill_gov.settings import DistillSettings
     from distill_gov.teachers.soft_targets import SoftTargets
     from distill_gov.workers import Pool
-    from evals.decisions import AnswerFormat
-    from redaction import Finding, Redactor
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
 STAGES = ("admission", "reserve", "redaction", "prompt_filters", "sampling", "teacher", "answer_filters")
-
-_READ_EVERYWHERE = ("prompt/injection",)
-"""Filters of prompts that also look at what comes with them: an injection may stand in a document or in a tool's result."""
 
 
 @dataclass
@@ -69,8 +64,11 @@ class Prepared:
         self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
-def build(project: Project, run: Run, progress: Progress) -> StageManifest:
+def build(project: Project, run: Run, progress: Progress, review: int | None = None) -> StageManifest:
     """Build the teaching set of a run.
+
+    Args:
+        review: how many rows go out for a reviewer; None leaves it to ``redaction.yaml``.
 
     Raises:
         NotSealedError, HashMismatchError: the holdout is not sealed, or not what was sealed.
@@ -85,10 +83,12 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     inputs = build_inputs(project, seal)
     path = layout.manifest("build")
     if before := done_before(path, inputs):
+        check_asked(before, review, path)
         anchor(path, "build", project.ledger, layout.name)
         return before
     # What a killed build left is made again, so nothing of it may be taken for this one's.
-    shutil.rmtree(layout.teaching, ignore_errors=True)
+    for left in (layout.teaching, layout.review):
+        shutil.rmtree(left, ignore_errors=True)
     _check_floor(project)
     _check_sampling(project)
     started, clock = now(), Prepared(progress)
@@ -102,8 +102,9 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
         chats = _clean(project, remaining, decisions, advance)
         guarded = [c.text for c in _advancing(clean_chats(redactor, [(t.id, asked(t)) for t in holdout]), advance)]
     by_id = {t.id: t for t in traces}
+    filtering = Filtering(project, decisions)
     with clock.step("filtering prompts"):
-        chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
+        chats = filtering.prompts(chats, by_id, holdout, guarded)
         chats = _sample(project, chats, by_id, decisions)
     if not chats:
         raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
@@ -111,7 +112,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     answers, findings, facts, pool = _answers(project, chats, by_id, clock)
     facts["redaction_recall"] = recall
     try:
-        kept = _filter_answers(project, chats, answers, decisions, findings)
+        kept = filtering.answers(chats, answers, findings)
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
         examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
@@ -122,9 +123,11 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     finally:
         if pool is not None:
             pool.__exit__()
+    facts |= filtering.facts()
     decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
+    facts |= review_packet(project, run, examples, findings, review)
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
@@ -138,10 +141,16 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
             "gold": s.gold,
             "answer schema": s.answer_schema,
             "redaction.yaml": "redaction.yaml",
+            "protected index": project.redactor.policy.filters.answers.protected_index.path,
             "pii_spans": s.pii_spans,
         },
     )
-    teaching = {"teacher": s.teacher.model_dump(mode="json"), "seed": s.seed, "model_input": s.model_input}
+    teaching = {
+        "teacher": s.teacher.model_dump(mode="json"),
+        "teaching": s.teaching.model_dump(mode="json"),
+        "seed": s.seed,
+        "model_input": s.model_input,
+    }
     if s.sampling is not None:
         teaching["sampling"] = s.sampling.model_dump(mode="json")
     inputs |= {
@@ -149,6 +158,7 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
         "distill.yaml (teacher)": digest_json(teaching),
         "key": project.keyring.subkey("redaction").key_id,
     }
+    inputs |= filter_inputs(project)
     if s.teacher.model:
         inputs["teacher's weights"] = project.model_digest(s.teacher.model)
     return inputs
@@ -197,7 +207,8 @@ def _sliced(decisions: Sequence[Decision], traces: Sequence[Trace]) -> list[Deci
 
 def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:
     outcome = more.pop("outcome", "dropped" if rule else "kept")
-    return Decision(stage, more.pop("unit", "trace"), item, outcome, rule or "kept", reason=reason, **more)
+    fired = (f"{rule}@1:{reason}",) if rule else ()
+    return Decision(stage, more.pop("unit", "trace"), item, outcome, rule or "kept", reason=reason, fired=fired, **more)
 
 
 def _holdout(project: Project, run: Run, seal: str, why: str) -> list[Trace]:
@@ -246,22 +257,6 @@ def _advancing(chats: Iterable[CleanChat], advance: Callable[[int], None]) -> It
     for chat in chats:
         advance(1)
         yield chat
-
-
-def _filter_prompts(
-    policy: Any, chats: Sequence[CleanChat], holdout: Sequence[str], decisions: list[Decision]
-) -> list[CleanChat]:
-    filters = prompt_filters(policy, [PromptItem(c.trace, c.text) for c in chats], holdout)
-    kept = []
-    for chat in chats:
-        hit = first_hit(filters, PromptItem(chat.trace, chat.text))
-        if hit is None and chat.beside:
-            everywhere = [f for f in filters if f.rule in _READ_EVERYWHERE]
-            hit = first_hit(everywhere, PromptItem(chat.trace, chat.beside))
-        decisions.append(_decision("prompt_filters", chat.trace, hit.rule if hit else None, hit.reason_code if hit else ""))
-        if hit is None:
-            kept.append(chat)
-    return kept
 
 
 def _sample(
@@ -344,84 +339,6 @@ def _recorded(
     return answers, [], facts
 
 
-def _filter_answers(
-    project: Project,
-    chats: Sequence[CleanChat],
-    answers: dict[str, dict[str, Any]],
-    decisions: list[Decision],
-    findings: list[Any],
-) -> list[CleanChat]:
-    from evals.structured import judge
-
-    redactor, schema = project.redactor, project.answer_schema
-    known = KnownValues.of(f for c in chats for f in c.findings)
-    filters = answer_filters(redactor.policy, redactor, known)
-    judgements = [judge(answers[c.trace]["text"], schema) if schema else None for c in chats]
-    fields = [dict(j.value) if j and j.valid and isinstance(j.value, Mapping) else {} for j in judgements]
-    replies = [
-        "\n".join(str(f[name]) for name in project.free_fields if name in f) if judged else answers[c.trace]["text"]
-        for c, f, judged in zip(chats, fields, judgements, strict=True)
-    ]
-    invented = _invented(redactor, chats, replies)
-    left = _left(project, chats, answers, known)
-    kept = []
-    for chat, judged, values, reply, personal, hits in zip(chats, judgements, fields, replies, invented, left, strict=True):
-        answer, item = answers[chat.trace], answer_id(chat.trace)
-        rule: str | None
-        if judged and not judged.valid:
-            rule, reason = "answer/schema", str(judged.error)
-        elif personal:
-            # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. What a trace
-            # brought along was redacted with its chat, so nothing is found in it here.
-            findings += personal
-            rule, reason = "answer/personal_data", "personal_data"
-        else:
-            brought = _brought(chat, answer["text"], project.format_or_none)
-            read = reply if project.free_fields else answer["text"]
-            finish, stand_ins = answer["finish"], chat.stand_ins
-            hit = first_hit(filters, AnswerItem(item, chat.text, answer["text"], read, finish, values, brought, stand_ins))
-            # The scan is no filter that a policy could leave out; which of them objects first is told all the same.
-            scanned = ("answer/residual", "residual") if hits else (None, "")
-            rule, reason = (hit.rule, hit.reason_code) if hit else scanned
-        decisions.append(_decision("teacher", item, None, unit="answer", parent=chat.trace))
-        decisions.append(_decision("answer_filters", item, rule, reason, unit="answer"))
-        if rule is None:
-            kept.append(chat)
-    return kept
-
-
-def _brought(chat: CleanChat, text: str, answer: AnswerFormat | None) -> bool:
-    """Whether what people read of an answer came with the trace, and not from the teacher."""
-    return chat.answer is not None and free_texts(chat.answer, answer) == free_texts(text, answer)
-
-
-def _left(
-    project: Project, chats: Sequence[CleanChat], answers: Mapping[str, Mapping[str, Any]], known: KnownValues | None
-) -> list[int]:
-    """For each answer how much that is personal is left in it: a value that was known, or what only the stricter scan finds."""
-    texts = [list(_answer_texts(project, chat, answers[chat.trace]["text"])) for chat in chats]
-    hits = iter(residual_many([text for one in texts for text in one], project.redactor, known))
-    return [sum(len(next(hits)) for _ in one) for one in texts]
-
-
-def _answer_texts(project: Project, chat: CleanChat, answer: str) -> Iterator[Redacted]:
-    """What people read of an answer, with the stand-ins that it took over from its chat."""
-    for text in free_texts(answer, project.format_or_none):
-        yield Redacted(text, (), issued_in(text, chat.stand_ins))
-
-
-def _invented(redactor: Redactor, chats: Sequence[CleanChat], replies: Sequence[str]) -> Iterator[list[Finding]]:
-    """For each reply the personal values that redaction finds in it, in view of its chat."""
-    turns = [
-        (answer_id(chat.trace), with_issued([*chat.messages, {"role": "assistant", "content": reply}], chat.stand_ins))
-        for chat, reply in zip(chats, replies, strict=True)
-    ]
-    for chat, done in zip(chats, redactor.redact_chats(turns), strict=True):
-        if isinstance(done, DistillGovError):
-            raise done
-        yield [f for f in done.findings if f.field == f"/{len(chat.messages)}/content"]
-
-
 def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
     return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
@@ -447,7 +364,7 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
     for message, redacted in zip(example.messages, chat.redacted, strict=True):
         yield replace(redacted, text=message["content"])
-    yield from _answer_texts(project, chat, example.answer)
+    yield from answer_texts(project, example.answer, chat.stand_ins)
 
 
 def _score(
@@ -511,8 +428,12 @@ def _write(
     manifest = StageManifest(
         stage="build",
         inputs=inputs,
-        outputs=hash_outputs(layout.root, [layout.teaching]),
-        settings={"teacher": project.settings.teacher.model_dump(mode="json"), "model_input": project.settings.model_input},
+        outputs=hash_outputs(layout.root, [p for p in (layout.teaching, layout.review) if p.is_dir()]),
+        settings={
+            "teacher": project.settings.teacher.model_dump(mode="json"),
+            "teaching": project.settings.teaching.model_dump(mode="json"),
+            "model_input": project.settings.model_input,
+        },
         seed=project.settings.seed,
         versions=versions(),
         commit=commit(project.layout.root),

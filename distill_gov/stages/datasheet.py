@@ -42,8 +42,28 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
         *_recall(facts.get("redaction_recall", {})),
         "",
+        *_refusals(facts.get("refusals")),
+        *_filters(facts.get("filters", {})),
     ]
     return "\n".join(lines)
+
+
+def _refusals(refusals: Mapping[str, int] | None) -> list[str]:
+    if refusals is None:
+        return []
+    return [
+        f"Refusals among the teacher's answers: {refusals['to_hazardous']} of hazardous prompts, which are good examples, and "
+        f"{refusals['to_benign']} of harmless ones (over-refusal).",
+        "",
+    ]
+
+
+def _filters(rules: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What every filter did that noticed anything; an item may be noticed by several and is dropped by one."""
+    rows = [f"| {rule} | {r['action']} | {r['fired']} | {r['decided']} |" for rule, r in rules.items() if r["fired"]]
+    if not rows:
+        return []
+    return ["| filter | policy | fired | dropped by it |", "|---|---|---|---|", *rows, ""]
 
 
 def _recall(recall: Mapping[str, Any]) -> list[str]:

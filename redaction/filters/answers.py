@@ -1,15 +1,27 @@
-"""Filters of the teacher's redacted answers: empty, truncated, too long, loops, boilerplate, secrets, echo, residual, harm."""
+"""Filters of the teacher's redacted answers."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redaction.filters.harm import flag_reply
-from redaction.filters.hits import Filter
+from distill_gov.records.errors import BadInputError
+from distill_gov.records.keys import Subkey
+from redaction.filters import injection, language
+from redaction.filters.harm import HARM_RULE, HARM_VERSION, flag_reply
+from redaction.filters.hazards import hazard_codes
+from redaction.filters.hits import Filter, Tag
+from redaction.filters.invisible import invisible
+from redaction.filters.plugins import plugin_filter
+from redaction.filters.policy import LengthRule, Rule
+from redaction.filters.prompts import hazard_filters
+from redaction.filters.protected import ProtectedIndex
+from redaction.filters.refusals import REFUSAL_VERSION, boilerplate, refusal, refuses
+from redaction.filters.repetition import gopher_repetition, loops
+from redaction.filters.wording import forbidden, length, voice
 from redaction.findings import Redacted
 from redaction.policy import RedactionPolicy
 from redaction.surrogates import issued_in
@@ -39,55 +51,111 @@ class AnswerItem:
     """Somebody wrote the reply before there was redaction, which put its placeholders in; a teacher repeats what it read."""
     stand_ins: frozenset[str] = frozenset()
     """What redaction put in the place of values, in the prompt and in a recorded reply."""
+    trace: str = ""
+    """The prompt's trace."""
+    sample: int = 0
+    """Which of the teacher's answers to it."""
+    refused: bool = False
+    """The answer's own decision is to refuse, whatever its words."""
+    hazardous: bool = False
+    """The prompt is known to be hazardous: by its tag, its reference, or a filter."""
+
+    @property
+    def refuses(self) -> bool:
+        """By its decision or its words."""
+        return self.refused or refuses(self.reply_text)
 
 
-_BOILERPLATE = re.compile(
-    r"\b(?:as|i(?:'|\u2019)?\s?a?m(?:\s+just)?)\s+an?\s+(?:ai|artificial\s+intelligence"
-    r"|(?:large\s+)?language\s+model|chat\s?bot|virtual\s+assistant|automated\s+system)\b"
-    r"|\bmy\s+(?:training\s+data|knowledge\s+cut-?\s?off)\b|\bi\s+(?:do\s+not|don(?:'"
-    r"|\u2019)t)\s+have\s+(?:personal\s+)?(?:feelings|opinions|access\s+to\s+real-?time)\b"
-    r"|\btrained\s+by\s+(?:openai|anthropic|google|meta)\b",
-    re.IGNORECASE,
-)
 _SECRET = frozenset({"API_KEY", "PASSWORD", "SECRET_URL"})
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w")
+
+Tags = Callable[[AnswerItem], Iterable[Tag]]
 
 
-def _repetition(text: str) -> str | None:
-    """Loops of a degenerate generation, after the repetition rules of Gopher (Rae et al. 2021), fit for short answers.
+def answer_filters(
+    policy: RedactionPolicy,
+    redactor: Redactor,
+    known: KnownValues | None = None,
+    *,
+    registered: Sequence[Filter[AnswerItem]] = (),
+    key: Subkey | None = None,
+    root: Path = Path(),
+) -> tuple[Filter[AnswerItem], ...]:
+    """The answer filters of a policy, in the order in which they decide: cheap ones first, plug-ins last.
 
-    A run of the same word four times, a two- to four-word phrase three times in a row, or one phrase of three words that
-    makes up half of a text of at least twelve words.
+    Args:
+        known: values found in prompts, which must not come back in an answer.
+        registered: filters that stand before the policy's, such as the answers' schema.
+        key: what the index of protected texts was made with; needed where the policy names one.
+        root: what the index's path is relative to.
+
+    Raises:
+        BadInputError and its kinds: a filter cannot be made.
     """
-    words = [w.casefold() for w in _WORD.findall(text)]
-    if re.search(r"(\S)\1{14,}", text):
-        return "character_run"
-    for size, times in ((1, 4), (2, 3), (3, 3), (4, 3)):
-        for start in range(len(words) - size * times + 1):
-            phrase = words[start : start + size]
-            if all(words[start + k * size : start + (k + 1) * size] == phrase for k in range(1, times)):
-                return "loop"
-    if len(words) >= 12:
-        grams = Counter(tuple(words[i : i + 3]) for i in range(len(words) - 2))
-        _, count = grams.most_common(1)[0]
-        if count > 2 and count * 3 >= len(words) / 2:
-            return "repeated_phrase"
-    return None
+    wanted = policy.filters.answers
+    found: list[Filter[AnswerItem]] = list(registered)
+
+    def add(rule: str, version: str, on: Rule, tags: Tags, together: Any = None) -> None:
+        if on.action != "off":
+            found.append(Filter(rule, version, tags, on.action, together))
+
+    def reply(rule: str, version: str, on: Any, make: Callable[[Any], Callable[[str], Iterable[Tag]]]) -> None:
+        """A filter of what people read, which is made only where it is on."""
+        if on.on:
+            tags = make(on)
+            add(rule, version, on, lambda item: tags(item.reply_text))
+
+    add("answer/empty", "1", wanted.empty, _empty)
+    add("answer/truncated", "1", wanted.truncated, lambda i: (Tag("truncated"),) if i.finish == "length" else ())
+    reply("answer/role", "1", wanted.role, lambda _: injection.turn_markers)
+    if wanted.max_reply_chars is not None:
+        reply("answer/too_long", "1", LengthRule(max_chars=wanted.max_reply_chars), length)
+    reply("answer/length", "1", wanted.length, length)
+    reply("answer/language", language.VERSION, wanted.language, language.language)
+    reply("answer/repetition", "1", wanted.repetition, lambda _: loops)
+    reply("answer/gopher_repetition", "1", wanted.gopher, lambda on: lambda text: gopher_repetition(text, on.profile))
+    reply("answer/boilerplate", "1", wanted.boilerplate, lambda _: boilerplate)
+    add("answer/refusal", REFUSAL_VERSION, wanted.refusal, _refusal)
+    if wanted.forbidden_phrases:
+        reply("answer/forbidden", "1", Rule(), lambda _: forbidden(wanted.forbidden_phrases))
+    reply("answer/voice", "1", wanted.voice, voice)
+    reply("answer/injection", injection.VERSION, wanted.injection, lambda _: injection.injection())
+    add("answer/invisible", "1", wanted.invisible, lambda i: invisible(i.answer_text))
+    add(HARM_RULE, HARM_VERSION, wanted.harm, _harm)
+    found += hazard_filters("answer/hazard", wanted.hazards, lambda i: i.reply_text)
+    add("answer/echo", "1", wanted.echo, _echo)
+    add("answer/secrets", "1", wanted.secrets, *_secrets(redactor))
+    add("answer/residual", "1", wanted.residual, *_residual(redactor, known))
+    if wanted.protected_index.on:
+        if key is None:
+            raise BadInputError("an index of protected texts needs the project's key", where="redaction.yaml: protected_index")
+        overlap = ProtectedIndex.read(root / wanted.protected_index.path, key).tags(wanted.protected_index.min_shared)
+        add("answer/protected", "1", wanted.protected_index, lambda i: overlap(i.answer_text))
+    found += [plugin_filter(n, action, policy.filters.plugin_seconds) for n, action in sorted(policy.filters.plugins.items())]
+    return tuple(found)
 
 
-def _too_long(limit: int) -> Callable[[AnswerItem], str | None]:
-    return lambda item: "too_long" if len(item.reply_text) > limit else None
+def _empty(item: AnswerItem) -> Iterator[Tag]:
+    if not _WORD.search(item.answer_text) or not _WORD.search(item.reply_text):
+        yield Tag("empty")
 
 
-def _forbidden(phrases: Collection[str]) -> Callable[[AnswerItem], str | None]:
-    patterns = [re.compile(r"(?<!\w)" + r"\s+".join(map(re.escape, p.split())) + r"(?!\w)", re.IGNORECASE) for p in phrases]
-    return lambda item: "forbidden_phrase" if any(p.search(item.reply_text) for p in patterns) else None
+def _refusal(item: AnswerItem) -> Iterator[Tag]:
+    refused = item.refuses
+    return refusal(refused, refused and (item.hazardous or bool(hazard_codes(item.prompt))))
 
 
-def _echo(item: AnswerItem) -> str | None:
+def _harm(item: AnswerItem) -> Iterator[Tag]:
+    if hit := flag_reply(item.reply_text):
+        yield Tag(hit.reason_code)
+
+
+def _echo(item: AnswerItem) -> Iterator[Tag]:
     """A stand-in of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
     written = _stand_ins_of(item.reply_text, item)
-    return "echo" if written & _stand_ins_of(item.prompt, item) or (written and not item.recorded) else None
+    repeated = written & _stand_ins_of(item.prompt, item)
+    if repeated or (written and not item.recorded):
+        yield Tag("echo", len(repeated or written))
 
 
 def _stand_ins_of(text: str, item: AnswerItem) -> set[str]:
@@ -98,49 +166,24 @@ def _answer(item: AnswerItem) -> Redacted:
     return Redacted(item.answer_text, (), issued_in(item.answer_text, item.stand_ins))
 
 
-def _secrets(redactor: Redactor) -> Callable[[AnswerItem], str | None]:
-    def reason(item: AnswerItem) -> str | None:
-        for shown in _stand_ins_of(item.answer_text, item) - _stand_ins_of(item.prompt, item):
-            # `<API_KEY_1>`, or `<API_KEY:3f2a...>`
-            if re.split(r"[:_][0-9a-f]|:enc:", shown[1:])[0] in _SECRET:
-                return "secret"
-        return "secret" if any(found[0] in _SECRET for found in redactor.detect(_answer(item))) else None
+def _secrets(redactor: Redactor) -> tuple[Tags, Any]:
+    def tags(item: AnswerItem, found: Sequence[tuple[Any, ...]]) -> list[Tag]:
+        new = _stand_ins_of(item.answer_text, item) - _stand_ins_of(item.prompt, item)
+        # `<API_KEY_1>`, `<API_KEY:3f2a...>` or `<API_KEY:enc:...>`
+        count = sum(re.split(r"_[0-9]|:", shown[1:])[0] in _SECRET for shown in new) + sum(one[0] in _SECRET for one in found)
+        return [Tag("secret", count)] if count else []
 
-    return reason
+    def together(items: Sequence[AnswerItem]) -> list[list[Tag]]:
+        return [tags(i, f) for i, f in zip(items, redactor.detect_many([_answer(i) for i in items]), strict=True)]
 
-
-def _residual(redactor: Redactor, known: KnownValues | None) -> Callable[[AnswerItem], str | None]:
-    from redaction.residual import residual
-
-    def reason(item: AnswerItem) -> str | None:
-        return "residual" if residual(_answer(item), redactor, known) else None
-
-    return reason
+    return lambda item: tags(item, redactor.detect(_answer(item))), together
 
 
-def answer_filters(
-    policy: RedactionPolicy, redactor: Redactor, known: KnownValues | None = None
-) -> tuple[Filter[AnswerItem], ...]:
-    """The answer filters of a policy, cheap ones first, in the order in which they decide.
+def _residual(redactor: Redactor, known: KnownValues | None) -> tuple[Tags, Any]:
+    from redaction.residual import residual_many
 
-    Args:
-        known: values found in prompts, which must not come back in an answer.
-    """
-    wanted = policy.filters.answers
-    named: list[tuple[bool, str, Callable[[AnswerItem], str | None]]] = [
-        (
-            wanted.empty,
-            "answer/empty",
-            lambda i: None if _WORD.search(i.answer_text) and _WORD.search(i.reply_text) else "empty",
-        ),
-        (wanted.truncated, "answer/truncated", lambda i: "truncated" if i.finish == "length" else None),
-        (wanted.max_reply_chars is not None, "answer/too_long", _too_long(wanted.max_reply_chars or 0)),
-        (wanted.repetition, "answer/repetition", lambda i: _repetition(i.reply_text)),
-        (wanted.boilerplate, "answer/boilerplate", lambda i: "boilerplate" if _BOILERPLATE.search(i.reply_text) else None),
-        (bool(wanted.forbidden_phrases), "answer/forbidden", _forbidden(wanted.forbidden_phrases)),
-        (wanted.harm, "answer/harm", lambda i: hit.reason_code if (hit := flag_reply(i.reply_text)) else None),
-        (wanted.echo, "answer/echo", _echo),
-        (wanted.secrets, "answer/secrets", _secrets(redactor)),
-        (wanted.residual, "answer/residual", _residual(redactor, known)),
-    ]
-    return tuple(Filter(rule, "1", reason) for on, rule, reason in named if on)
+    def together(items: Sequence[AnswerItem]) -> list[list[Tag]]:
+        found = residual_many([_answer(i) for i in items], redactor, known)
+        return [[Tag("residual", len(hits))] if hits else [] for hits in found]
+
+    return lambda item: together([item])[0], together

@@ -6,9 +6,9 @@ import re
 
 from redaction.filters.hits import FilterHit
 
-__all__ = ["flag_reply"]
+__all__ = ["HARM_RULE", "HARM_VERSION", "flag_reply"]
 
-_RULE, _VERSION = "answer/harm", "2"
+HARM_RULE, HARM_VERSION = "answer/harm", "2"
 
 _TOPIC = re.compile(
     r"""\b(?:
@@ -69,8 +69,8 @@ def flag_reply(text: str) -> FilterHit | None:
     A clause that declines covers only itself: "we cannot help, but first mix the ..." is flagged.
     """
     if _HOSTILE.search(text.replace("\u2019", "'")):
-        return FilterHit(_RULE, _VERSION, "hostile")
+        return FilterHit(HARM_RULE, HARM_VERSION, "hostile")
     clauses = re.split(r"(?<=[.!?;])\s+|\n+|,?\s+(?:but|however|though|still|instead)\b,?\s*", text.replace("\u2019", "'"))
     topic = _TOPIC.search(text.replace("\u2019", "'")) is not None
     helping = any(_HELP.search(clause) and not _DECLINES.search(clause) for clause in clauses)
-    return FilterHit(_RULE, _VERSION, "harmful_help") if topic and helping else None
+    return FilterHit(HARM_RULE, HARM_VERSION, "harmful_help") if topic and helping else None

@@ -95,7 +95,7 @@ BAD: dict[str, tuple[Change, str, tuple[str, ...]]] = {
         misspell("distill.yaml", "teacher", "techer"), "build", ("distill.yaml:", "`techer`", "`teacher`"),
     ),
     "redaction.yaml misspelt": (
-        misspell("redaction.yaml", "near_duplicates", "near_duplicate"), "build", ("redaction.yaml:", "`near_duplicates`"),
+        misspell("redaction.yaml", "exact_duplicates", "exact_duplicate"), "build", ("redaction.yaml:", "`exact_duplicates`"),
     ),
     "gates.yaml misspelt": (misspell("gates.yaml", "intended_use", "intendet_use"), "gate", ("gates.yaml:1", "`intended_use`")),
     "a gate's key misspelt": (misspell("gates.yaml", "rationale", "rationalle"), "gate", ("gates.yaml:", "`rationale`")),

@@ -198,6 +198,7 @@ SETTINGS: dict[str, Any] = {
         "top_k": 8,
         "max_tokens": 48,
     },
+    "teaching": {"near_duplicates": {"threshold": 0.8, "shingle": 5}},
     "student": {"layers": 2, "max_tokens": 48},
     "train": {"epochs": 1, "batch_size": 8},
     "evaluate": {"controls": [], "baselines": [], "batch_size": 16, "timed": 1},

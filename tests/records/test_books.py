@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,7 +141,20 @@ def test_empty_books_balance() -> None:
 
 
 def test_decisions_are_read_as_they_were_written(tmp_path: Path) -> None:
-    rows = [kept("a", "x", reason="consent", rule_version="2"), kept("b", "x1", "x", unit="answer", outcome="reserved")]
+    fired = ("a/b@1:c", "a/d@2:e")
+    rows = [
+        kept("a", "x", reason="consent", rule_version="2", fired=fired),
+        kept("b", "x1", "x", unit="answer", outcome="reserved"),
+    ]
     path = tmp_path / "decisions.parquet"
     write_parquet(path, [asdict(row) for row in rows], DECISION_SCHEMA, format=DECISION_FORMAT)
     assert [Decision(**row) for row in read_parquet(path, format=DECISION_FORMAT)] == rows
+
+
+def test_books_of_before_all_rules_were_recorded_are_read(tmp_path: Path) -> None:
+    row = kept("a", "x", outcome="dropped")
+    path = tmp_path / "decisions.parquet"
+    old = pa.schema([field for field in DECISION_SCHEMA if field.name != "fired"])
+    write_parquet(path, [{k: v for k, v in asdict(row).items() if k != "fired"}], old, format=DECISION_FORMAT)
+    assert [Decision(**one) for one in read_parquet(path, format=DECISION_FORMAT)] == [row]
+    assert row.fired == ()

@@ -6,7 +6,8 @@ import pytest
 
 from distill_gov.records.errors import DuplicateIdError
 from redaction import RedactionPolicy, Redactor
-from redaction.filters import AnswerItem, FilterHit, PromptItem, answer_filters, first_hit, flag_reply, prompt_filters
+from redaction.filters import AnswerItem, FilterHit, PromptItem, answer_filters, decide, flag_reply, prompt_filters
+from redaction.filters.policy import HazardRule, NearDuplicatePolicy, NearHoldoutRule, Rule
 from redaction.residual import KnownValues
 
 PROMPTS = {
@@ -39,8 +40,8 @@ REASONS = {
 
 
 def _decide(policy: RedactionPolicy, prompts: list[PromptItem]) -> dict[str, str]:
-    filters = prompt_filters(policy, prompts, HOLDOUT)
-    return {p.id: hit.reason_code for p in prompts if (hit := first_hit(filters, p)) is not None}
+    filters = prompt_filters(policy, prompts, HOLDOUT, near=NearDuplicatePolicy())
+    return {p.id: hit.reason_code for p in prompts if (hit := decide(filters, p).deciding) is not None}
 
 
 def test_the_book_of_prompt_filters(policy: RedactionPolicy) -> None:
@@ -52,12 +53,9 @@ def test_the_book_of_prompt_filters(policy: RedactionPolicy) -> None:
 
 
 def test_near_the_holdout_by_similarity(policy: RedactionPolicy) -> None:
-    [hit] = [
-        h
-        for f in prompt_filters(policy, [], ["is the timer of the kettle adjustable or fixed"])
-        if (h := f(PromptItem("a", "is the timer of the kettle adjustable, or fixed, hm?"))) is not None and "holdout" in h.rule
-    ]
-    assert hit.reason_code in {"near_duplicate", "shares_ngram"}
+    filters = prompt_filters(policy, [], ["is the timer of the kettle adjustable or fixed"])
+    fired = decide(filters, PromptItem("a", "is the timer of the kettle adjustable, or fixed, hm?")).fired
+    assert [str(hit) for hit in fired] == ["prompt/near_holdout@2:shares_ngram", "prompt/near_holdout@2:near_duplicate"]
 
 
 def test_two_prompts_with_one_id(policy: RedactionPolicy) -> None:
@@ -67,12 +65,20 @@ def test_two_prompts_with_one_id(policy: RedactionPolicy) -> None:
 
 def test_own_injection_phrases_and_filters_left_out(policy: RedactionPolicy) -> None:
     only = policy.filters.prompts.model_copy(
-        update={"injection_phrases": ["open sesame"], "near_duplicates": None, "near_holdout": None, "exact_duplicates": False}
+        update={
+            "injection_phrases": ["open sesame"],
+            "near_holdout": NearHoldoutRule(action="off"),
+            "exact_duplicates": Rule(action="off"),
+            "role": Rule(action="off"),
+            "invisible": Rule(action="off"),
+            "hazards": HazardRule(action="off"),
+        }
     )
     changed = policy.model_copy(update={"filters": policy.filters.model_copy(update={"prompts": only})})
     filters = prompt_filters(changed, [], [])
     assert [f.rule for f in filters] == ["prompt/empty", "prompt/injection"]
-    assert first_hit(filters, PromptItem("a", "so: Open, Sesame!")) == FilterHit("prompt/injection", "1", "injection_phrase")
+    hit = decide(filters, PromptItem("a", "so: Open, Sesame!")).deciding
+    assert hit == FilterHit("prompt/injection", "2", "injection_phrase")
 
 
 def _answer(
@@ -103,7 +109,7 @@ def _answer(
     ],
 )
 def test_the_book_of_answer_filters(policy: RedactionPolicy, redactor: Redactor, item: AnswerItem, reason: str | None) -> None:
-    hit = first_hit(answer_filters(policy, redactor), item)
+    hit = decide(answer_filters(policy, redactor), item).deciding
     if "detonator" in item.reply_text:
         assert hit is not None
         return
@@ -115,7 +121,9 @@ def test_the_book_of_answer_filters(policy: RedactionPolicy, redactor: Redactor,
 def test_known_values_do_not_come_back(policy: RedactionPolicy, redactor: Redactor) -> None:
     known = KnownValues(redactor.key_id, {"PERSON": frozenset({redactor.value_hash("PERSON", "quillfeather")})})
     filters = answer_filters(policy, redactor, known)
-    assert first_hit(filters, _answer("Sorry quillfeather, we look into it.")) == FilterHit("answer/residual", "1", "residual")
+    assert decide(filters, _answer("Sorry quillfeather, we look into it.")).deciding == FilterHit(
+        "answer/residual", "1", "residual"
+    )
 
 
 def test_a_failing_redactor_fails_the_item(
@@ -126,7 +134,7 @@ def test_a_failing_redactor_fails_the_item(
 
     monkeypatch.setattr(redactor, "detect", fail)
     with pytest.raises(RuntimeError):
-        first_hit(answer_filters(policy, redactor), _answer("Sorry the parcel is late."))
+        decide(answer_filters(policy, redactor), _answer("Sorry the parcel is late."))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_smallest_policy(tmp_path: Path) -> None:
         (("admission:", "deny: {PHONE: ['1']}\nadmission:"), MalformedFileError, "`deny` names 'PHONE'"),
         (("consent: [training]", "consent: []"), MalformedFileError, "consent"),
         (
-            ("admission:", "filters: {prompts: {near_duplicates: {threshold: 0.0}}}\nadmission:"),
+            ("admission:", "filters: {prompts: {near_holdout: {threshold: 0.0}}}\nadmission:"),
             MalformedFileError,
             "threshold",
         ),

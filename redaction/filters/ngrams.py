@@ -24,7 +24,7 @@ def visible(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Case, width, punctuation and spacing go; placeholders stay, without their numbers, and so do hashes and encrypted tokens."""
+    """Case, width, punctuation and spacing go; placeholders, hashes and encrypted tokens stay as their entity."""
     words = _WORD.findall(visible(text))
     return " ".join(_OWN.sub(">", w) if w.startswith("<") else w.casefold() for w in words)
 

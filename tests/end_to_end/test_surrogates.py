@@ -18,7 +18,9 @@ from distill_gov.records.ledger import Ledger
 from distill_gov.stages.suites import as_cases
 from distill_gov.teaching_set.examples import read_examples
 from distill_gov.traces import read_traces
+from redaction import Vault
 from redaction.findings import FINDING_FORMAT
+from redaction.operators.stand_ins import item_scope
 from redaction.redactor import UNREDACTED
 from tests.end_to_end.commands import command
 from tests.end_to_end.decoding import decoded, holds
@@ -134,3 +136,16 @@ def test_values_come_back_on_the_command_line(built: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
     assert "not UTF-8" in command(built, "unredact", "-", "--actor", "a", "--reason", "b").error
     assert command(built, "unredact", str(built / "none.txt"), "--actor", "a", "--reason", "b").code == 2
+
+
+def test_a_purged_trace_is_forgotten_by_the_vault(built: Path, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(built, root)
+    trace = next(t for t in read_traces(root / "data" / "teaching.jsonl") if VALUE in t.messages[0]["content"])
+    vault = Vault(root / ".distill-gov" / "vault", Project.open(root).keyring)
+    files = [path for path in vault.root.rglob("*") if path.is_file()]
+    assert vault.path(item_scope(trace.id)) in files
+    ended = command(root, "purge", "--subject", trace.id, "--reason", "erasure request", "--actor", "privacy-officer")
+    assert ended.code == 0, ended.err
+    assert not vault.path(item_scope(trace.id)).exists()
+    assert len([path for path in vault.root.rglob("*") if path.is_file()]) == len(files) - 1

@@ -1,4 +1,4 @@
-"""The privacy officer's verbs: ``purge``, ``trace`` and ``review import``."""
+"""The privacy officer's verbs: ``purge``, ``trace``, ``unredact`` and ``review import``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill_gov.exits import at_project
+from distill_gov.exits import at_project, say
 from distill_gov.progress import on_stderr
-from distill_gov.records.errors import BadInputError
+from distill_gov.records.errors import BadInputError, MalformedFileError, MissingFileError
+from distill_gov.records.ledger import Ledger
 from distill_gov.shown import HERE, AsJson, Directory, RunName, show
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command()(purge)
     app.command()(trace)
+    app.command()(unredact)
     app.add_typer(review, name="review")
 
 
@@ -57,6 +59,40 @@ def purge(
     record = None if done.record is None else {**asdict(done.record), "traces": len(done.record.traces)}
     facts = {"record": record, "resumed": list(done.resumed), "dry_run": dry_run, "holdout": done.holdout}
     return show(as_json, {**facts, "ledger_head": project.ledger.head}, "\n".join(told))
+
+
+def unredact(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Redacted text; - for stdin.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="WHY", help="Goes into the ledger first; nothing personal.")],
+    actor: Annotated[str, typer.Option("--actor", metavar="ROLE", help="Who asks: a role, for the ledger.")],
+    item: Annotated[str, typer.Option("--item", metavar="ID", help="The trace that the text is from.")] = "",
+    directory: Directory = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Bring back the values behind encrypted tokens and, with the vault, any other stand-in. Logged before it happens."""
+    from distill_gov.project import Project
+
+    if not actor.strip():
+        raise BadInputError("nobody asks for the values", where="--actor", fix="Name a role.")
+    project = Project.open(directory)
+    text, journal = _text(file), Ledger(project.layout.ledger, actor=actor.strip())
+    plain = project.redactor.unredact(text, reason=reason, journal=journal, item=item)
+    if as_json:
+        return show(as_json, {"text": plain, "ledger_head": journal.head}, "")
+    sys.stdout.write(plain)
+    say(f"ledger head {journal.head}")
+    return 0
+
+
+def _text(file: str) -> str:
+    """A text file, or stdin for ``-``."""
+    try:
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8")
+    except OSError as error:
+        raise MissingFileError(f"the text cannot be read ({error.strerror})", where=file) from error
+    except UnicodeDecodeError:
+        # Not chained: the error's own text would quote the file.
+        raise MalformedFileError("not UTF-8", where=file) from None
 
 
 def _value() -> str:

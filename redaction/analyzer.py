@@ -87,7 +87,7 @@ class Analyzer:
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
-    def detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
+    def detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False) -> list[list[Detection]]:
         """For each text what `detect` finds; the same text is looked at once.
 
         The memory of what spaCy makes of the texts is freed before it returns.
@@ -101,14 +101,14 @@ class Analyzer:
         found: dict[tuple[str, int | None], list[Detection]] = {}
         for start in range(0, len(firsts), _ZONE):
             some = firsts[start : start + _ZONE]
-            results = self._detect_some([texts[i] for _, i in some], [seen[i] for _, i in some])
+            results = self._detect_some([texts[i] for _, i in some], [seen[i] for _, i in some], strict)
             found.update(zip((key for key, _ in some), results, strict=True))
         return [found[key] for key in keys]
 
-    def _detect_some(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
+    def _detect_some(self, texts: Sequence[str], seen: Sequence[DetectionText], strict: bool) -> list[list[Detection]]:
         with memory_zone(self._nlp):
             documents = self._documents(seen)
-            return [self.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
+            return [self.detect(text, form, doc, strict=strict) for text, (form, doc) in zip(texts, documents, strict=True)]
 
     def _documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
         """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
@@ -130,13 +130,14 @@ class Analyzer:
         # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
         return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
 
-    def detect(self, text: str, seen: DetectionText, doc: Any) -> list[Detection]:
+    def detect(self, text: str, seen: DetectionText, doc: Any, *, strict: bool = False) -> list[Detection]:
         """Values in a text, in order, not overlapping, none of them touching a masked span.
 
         Args:
             text: the text as written.
             seen: its normalised form.
             doc: spaCy's document of ``seen.text``.
+            strict: take what the residual scan takes, see `RedactionPolicy.strict_threshold_of`.
 
         Raises:
             RecognizerFailedError: a rule raised or timed out.
@@ -150,7 +151,8 @@ class Analyzer:
             except Exception as error:
                 # `from None`: the rule's own message could quote the text.
                 raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
-        strong = (hit for hit in hits if hit.score >= self._policy.threshold_of(hit.entity))
+        threshold = self._policy.strict_threshold_of if strict else self._policy.threshold_of
+        strong = (hit for hit in hits if hit.score >= threshold(hit.entity))
         standing = resolve((hit for hit in strong if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
         return [self._detection(hit, seen) for hit in standing]
 

@@ -17,13 +17,39 @@ from redaction.recognizers.countries import COUNTRIES
 __all__ = [
     "AdmissionPolicy",
     "EntityPolicy",
+    "MaskPolicy",
+    "Operator",
     "RedactionPolicy",
     "ReviewPolicy",
+    "Scope",
+    "VaultPolicy",
     "load_policy",
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Phrases = list[Annotated[str, Field(min_length=1)]]
+
+
+Operator = Literal["placeholder", "surrogate", "mask", "hash", "encrypt", "drop"]
+Scope = Literal["conversation", "dataset"]
+
+
+class MaskPolicy(Settings):
+    """How ``mask`` writes a value: letters and digits become the character, but for a few at an end."""
+
+    character: Annotated[str, Field(min_length=1, max_length=1)] = "*"
+    keep_first: Annotated[int, Field(ge=0, le=8)] = 0
+    """Letters and digits shown at the beginning. No more than half of a value is ever shown; else nothing of it is."""
+    keep_last: Annotated[int, Field(ge=0, le=8)] = 0
+    length: Literal["kept"] | Annotated[int, Field(ge=1, le=64)] = "kept"
+    """``kept``: as long as the value, with its separators; a number: so many mask characters for every value."""
+
+    @field_validator("character")
+    @classmethod
+    def _a_mark(cls, value: str) -> str:
+        if value.isalnum() or not value.isprintable() or value.isspace() or value in "<>\ufffc":
+            raise ValueError("`character` must be a mark that is no letter, digit, space or angle bracket")
+        return value
 
 
 class EntityPolicy(Settings):
@@ -32,8 +58,23 @@ class EntityPolicy(Settings):
     ``drop`` puts a placeholder in as well, and marks the finding so that the stage drops the whole record.
     """
 
-    operator: Literal["placeholder", "drop"] = "placeholder"
+    operator: Operator = "placeholder"
     threshold: Share | None = None
+    scope: Scope | None = None
+    """Within what one value has one stand-in; without it, the policy's."""
+    mask: MaskPolicy | None = None
+
+    @model_validator(mode="after")
+    def _masked(self) -> Self:
+        if self.mask is not None and self.operator != "mask":
+            raise ValueError("`mask` stands beside `operator: mask` only")
+        return self
+
+
+class VaultPolicy(Settings):
+    """Where stand-ins can be turned back: encrypted under the project's key, and only with a reason that is logged first."""
+
+    enabled: bool = False
 
 
 Allowed = Annotated[list[str], Field(min_length=1)]
@@ -87,9 +128,14 @@ class RedactionPolicy(Settings):
     models: dict[str, ModelPin] = Field(default_factory=dict)
     """By language, the model in place of `model`, and the digest that it must have."""
     threshold: Share = 0.4
+    residual_threshold: Share = 0.2
+    """What is scored this much in redacted text drops the record: sooner lose one than let a doubtful value through."""
     entities: dict[str, EntityPolicy] = Field(
         min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
     )
+    scope: Scope = "conversation"
+    """Within what one value has one surrogate, hash or encrypted token; an entity may say otherwise."""
+    vault: VaultPolicy = Field(default_factory=VaultPolicy)
     order_numbers: Phrases = Field(default_factory=list)
     """Regular expressions of the company's own numbers."""
     countries: list[str] = Field(default_factory=list)
@@ -155,11 +201,20 @@ class RedactionPolicy(Settings):
         for entity in self.deny:
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        for entity, own in self.entities.items():
+            if own.operator == "placeholder" and self.scope_of(entity) == "dataset":
+                raise ValueError(
+                    f"placeholders are numbered within a conversation, so {entity!r} cannot have `scope: dataset`; "
+                    "use `operator: hash` or `operator: surrogate`"
+                )
         for rule in self.filters.prompts.metadata:
             tag = rule.field.removeprefix("tags.")
             if tag != rule.field and tag not in self.tags:
                 raise ValueError(f"a filter reads the tag {tag[:40]!r}, which `tags` does not let out of the data")
         return self
+
+    def scope_of(self, entity: str) -> Scope:
+        return self.entities[entity].scope or self.scope
 
     @property
     def keeps_reasoning(self) -> bool:
@@ -176,6 +231,14 @@ class RedactionPolicy(Settings):
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold
         return self.threshold if own is None else own
+
+    def strict_threshold_of(self, entity: str) -> float:
+        """What the residual scan goes by. An entity's own threshold is a decision, and counts there too."""
+        return (
+            min(self.threshold_of(entity), self.residual_threshold)
+            if self.entities[entity].threshold is None
+            else self.threshold_of(entity)
+        )
 
 
 def load_policy(path: Path) -> RedactionPolicy:

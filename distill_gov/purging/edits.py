@@ -30,6 +30,8 @@ from distill_gov.stages.settled import exported_stage
 from distill_gov.teaching_set.examples import FORMAT as EXAMPLES
 from distill_gov.teaching_set.examples import trace_of
 from redaction.findings import FINDING_FORMAT
+from redaction.operators.stand_ins import item_scope
+from redaction.vault import Vault
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -70,8 +72,9 @@ class Edit:
 
 
 def edits(project: Project, gone: Gone) -> list[Edit]:
-    """Every edit, raw files first."""
-    return [*_of_raw_files(project, gone), *(edit for run in runs_of(project) for edit in _of_run(project, run, gone))]
+    """Every edit, the vault's and those of raw files first."""
+    runs = (edit for run in runs_of(project) for edit in _of_run(project, run, gone))
+    return [*_of_vault(project, gone), *_of_raw_files(project, gone), *runs]
 
 
 def pages(project: Project) -> list[Path]:
@@ -120,6 +123,21 @@ def _of_raw_files(project: Project, gone: Gone) -> Iterator[Edit]:
 def _without(path: Path, lines: frozenset[bytes]) -> bytes:
     """A file without some lines; the others stay to the byte."""
     return b"\n".join(line for line in path.read_bytes().split(b"\n") if line not in lines)
+
+
+# -- the vault ------------------------------------------------------------------------------------------------------------
+
+
+def _of_vault(project: Project, gone: Gone) -> Iterator[Edit]:
+    """The files of the conversations. They are named by keyed hashes, so they are found only while the raw rows are there."""
+    if not project.layout.vault.is_dir():
+        return
+    vault = Vault(project.layout.vault, project.keyring)
+    traces = {row.trace for file in raw_files(project) for row in file.rows() or [] if gone(row.trace)}
+    for path in sorted(vault.path(item_scope(trace)) for trace in traces):
+        if path.is_file():
+            data = path.read_bytes()
+            yield Edit(path, data.count(b"\n"), digest_bytes(data), None)
 
 
 # -- a run ----------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Subkey:
     def mac(self, *parts: str) -> str:
         """Hex HMAC-SHA256 over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
         message = b"".join(len(p).to_bytes(8, "big") + p for p in (part.encode("utf-8", "surrogatepass") for part in parts))
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret, message, "sha256").hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,10 @@ class ProjectLayout:
         return Path(named) if named else self.root / ".distill-gov" / "keys"
 
     @property
+    def vault(self) -> Path:
+        return self.root / ".distill-gov" / "vault"
+
+    @property
     def data(self) -> Path:
         """Raw files."""
         return self.root / "data"

@@ -18,10 +18,10 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, IntegrityError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.carried import clean_answered, free_texts
+from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
-from distill_gov.stages.filtered import Filtering, filter_inputs
+from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.review import check_asked, review_packet
@@ -34,7 +34,6 @@ from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answ
 from evals.holdout import open_holdout
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
 from redaction.residual import residual_many
-from redaction.surrogates import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -363,11 +362,9 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
-    for index, message in enumerate(example.messages):
-        own = tuple(f for f in chat.findings if f.item == example.trace and f.field.startswith(f"/{index}/"))
-        yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
-    for text in free_texts(example.answer, project.format_or_none):
-        yield Redacted(text, (), tuple(placeholders(text)))
+    for message, redacted in zip(example.messages, chat.redacted, strict=True):
+        yield replace(redacted, text=message["content"])
+    yield from answer_texts(project, example.answer, chat.stand_ins)
 
 
 def _score(

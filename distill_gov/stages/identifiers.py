@@ -39,7 +39,9 @@ def presentable(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> lis
     allowed = frozenset(redactor.policy.tags)
     kept = [{name: value for name, value in trace.tags.items() if name in allowed} for _, trace in located]
     texts = sorted({value for tags in kept for value in tags.values() if isinstance(value, str)})
-    clean = {text: done.text for text, done in redactor.redact_many((text, text) for text in texts)}
+    # Named by a keyed hash: what an error says of a text must not be the text, and a tag's text has one redaction everywhere.
+    items = {f"tag {redactor.value_hash('', text)[:12]}": text for text in texts}
+    clean = {items[item]: done.text for item, done in redactor.redact_many(items.items())}
     return [
         replace(trace, tags={name: clean[value] if isinstance(value, str) else value for name, value in tags.items()})
         for (_, trace), tags in zip(located, kept, strict=True)

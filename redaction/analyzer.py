@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +40,7 @@ class Detection:
     score: float
     rule: str
     version: str
-    value: str
+    value: str = field(repr=False)
     """The value as normalised. For counting and hashing inside this package only: it goes into no record."""
 
 

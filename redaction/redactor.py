@@ -416,7 +416,7 @@ def _given(text: str | Redacted) -> Redacted:
     return text if isinstance(text, Redacted) else Redacted(text, (), tuple(placeholders(text)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Search:
     """Texts that share one numbering, and what was found in them so far."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import compress
 from typing import Any
@@ -43,7 +43,7 @@ class Detection:
     score: float
     rule: str
     version: str
-    value: str
+    value: str = field(repr=False)
     """The value as normalised. For counting and hashing inside this package only: it goes into no record."""
 
 

@@ -462,7 +462,7 @@ class _RedactWorker:
         return list(self._redactor._redact_chunk(chunk))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Search:
     """Texts that share one numbering, and what was found in them so far."""
 

@@ -25,9 +25,12 @@ __all__ = [
 
 _LARGEST = 999_999
 _PLACEHOLDER = re.compile(
-    rf"<({'|'.join(ENTITIES)})(?:_([1-9][0-9]{{0,5}})|:[0-9a-f]{{16}}|:enc:[0-9a-f]{{12}}:[A-Za-z0-9_-]{{43,}})>"
+    rf"<({'|'.join(ENTITIES)})(?:_([1-9][0-9]{{0,5}})|:[a-f][0-9a-f]{{15}}|:enc:[0-9a-f]{{12}}:[A-Za-z0-9_-]{{43,}})>"
 )
-"""`<PERSON_1>`, a keyed hash `<PERSON:3f2a9c0d1e2f3a4b>`, or an encrypted value `<PERSON:enc:KEYID:BASE64URL>`."""
+"""`<PERSON_1>`, a keyed hash `<PERSON:af2a9c0d1e2f3a4b>`, or an encrypted value `<PERSON:enc:KEYID:BASE64URL>`.
+
+A hash begins with a letter, so that `<CARD:4111111111111111>` of some other program is no stand-in.
+"""
 TITLES = frozenset(
     (
         "dr",

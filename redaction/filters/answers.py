@@ -169,7 +169,7 @@ def _answer(item: AnswerItem) -> Redacted:
 def _secrets(redactor: Redactor) -> tuple[Tags, Any]:
     def tags(item: AnswerItem, found: Sequence[tuple[Any, ...]]) -> list[Tag]:
         new = _stand_ins_of(item.answer_text, item) - _stand_ins_of(item.prompt, item)
-        # `<API_KEY_1>`, `<API_KEY:3f2a...>` or `<API_KEY:enc:...>`
+        # `<API_KEY_1>`, `<API_KEY:af2a...>` or `<API_KEY:enc:...>`
         count = sum(re.split(r"_[0-9]|:", shown[1:])[0] in _SECRET for shown in new) + sum(one[0] in _SECRET for one in found)
         return [Tag("secret", count)] if count else []
 

@@ -11,7 +11,7 @@ from distill_gov.records.keys import Subkey
 
 __all__ = ["folded", "hashed_ngrams", "ngrams", "shared_ngrams", "visible"]
 
-_WORD = re.compile(r"<[A-Z_]+(?:_[0-9]+|:[0-9a-f]{16}|:enc:[\w:-]+)>|\w+")
+_WORD = re.compile(r"<[A-Z_]+(?:_[0-9]+|:[a-f][0-9a-f]{15}|:enc:[\w:-]+)>|\w+")
 _OWN = re.compile(r"(?:_[0-9]+|:.*)>$")
 """What tells one value's placeholder, hash or encrypted token from another's."""
 

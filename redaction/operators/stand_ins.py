@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from distill_gov.records.keys import KeyRing, Subkey
 from redaction.operators import numbers
@@ -37,8 +37,8 @@ class Value:
     """A value that was found: its entity, as detection normalised it, and as it stands in the text."""
 
     entity: str
-    value: str
-    written: str
+    value: str = field(repr=False)
+    written: str = field(repr=False)
 
 
 def item_scope(item: str) -> str:
@@ -68,8 +68,12 @@ class Operators:
         return StandIns(self, scope, texts, unseen, list(values))
 
     def hashed(self, entity: str, value: str, scope: str) -> str:
-        """`<PERSON:3f2a9c0d1e2f3a4b>`: under a key of its own, so that it tells nothing about the findings' hashes."""
-        return f"<{entity}:{self.hash_key.mac(entity, canonical(entity, value), scope)[:_HASH_DIGITS]}>"
+        """`<PERSON:af2a9c0d1e2f3a4b>`: under a key of its own, so that it tells nothing about the findings' hashes.
+
+        It begins with a letter: sixteen digits in its place would be somebody's card.
+        """
+        made = self.hash_key.mac(entity, canonical(entity, value), scope)
+        return f"<{entity}:{'abcdef'[int(made[-1], 16) % 6]}{made[: _HASH_DIGITS - 1]}>"
 
 
 class StandIns:

@@ -17,20 +17,28 @@ _EMAIL_SPELT = compiled(
     r"|\.)\s?[\])]) \s? [\w-]{2,63} ){1,4}"
 )
 _SEPARATOR = r"[\s./()-]"
-_INTERNATIONAL = compiled(rf"(?<![\w+]) (?:\+|00) [1-9] (?: {_SEPARATOR}{{0,3}} \d ){{6,14}} (?![\w]|[.,]\d|[:/-]\d)")
-_NATIONAL = compiled(rf"(?<![\w.,:/+#-]|\d\s) \(?0 (?: {_SEPARATOR}{{0,2}} \d ){{8,11}} (?![\w]|[.,]\d|[:/-]\d)")
+_EXTENSION = r"(?: [,;]?\s?(?:x|ext(?:ension|n)?\.?|\#)\s?\d{1,6}(?!\d) )?"
+_INTERNATIONAL = compiled(
+    rf"(?<![\w+]) (?:\+|00) [1-9] (?: {_SEPARATOR}{{0,3}} \d ){{6,14}} {_EXTENSION} (?![\w]|[.,]\d|[:/-]\d)"
+)
+_NATIONAL = compiled(rf"(?<![\w.,:/+#-]|\d\s) \(?0 (?: {_SEPARATOR}{{0,2}} \d ){{8,11}} {_EXTENSION} (?![\w]|[.,]\d|[:/-]\d)")
 _NORTH_AMERICAN = compiled(
-    r"(?<![\w.,:/+#-]) (?:1[\s.-])? (?: \([2-9]\d\d\)\s? | [2-9]\d\d[\s.-] ) [2-9]\d\d [\s.-] \d{4} (?![\w]|[-.]\d)"
+    r"(?<![\w.,:/+\#-]) (?:\+?1[\s.-])? (?: \(\d{3}\)[\s.-]? | [2-9]\d\d[\s.-] ) \d{3} [\s.-] \d{4}"
+    rf" {_EXTENSION} (?![\w]|[-.]\d)"
 )
 _SHORT = compiled(
-    rf"(?<![\w.,:/+\#-]) [+(]{{0,2}}\d (?: {_SEPARATOR}{{0,2}} \d ){{5,14}} (?![\w]|[.,:/-]\d|\s?(?:EUR|USD|GBP|%|€|£|\$))"
+    rf"(?<![\w.,:/+\#-]) [+(]{{0,2}}\d (?: {_SEPARATOR}{{0,2}} \d ){{5,14}} {_EXTENSION} (?![\w]|[.,:/-]\d|\s?(?:EUR"
+    rf"|USD|GBP|%|€|£|\$))"
 )
 _PHONE_WORDS = compiled(
     r"\b (?: tel | t[eé]l[eé]?(?:ph|f)\w* | phones? | (?:tele)?fon\w* | mobil\w* | cell(?:phone)? | ph "
     r"| call(?:\sme|\sback|\sus)? | ring(?:\sme|\sus)?"
     r"| reach(?:ed)?(?:\sme|\sus)? | whatsapp | sms | text\sme | fax | handy(?:nummer)? | rufnummer | num[eé]ro "
     r"| numer(?:\stelefonu)? | cellulare | gsm"
-    r"| m[oó]vil | portable | my\snumber | new\snumber | number\s(?:is|to) | rückruf | anrufen | bel(?:len)? "
+    r"| m[oó]vil | portable | (?:my|new|his|her|their|our|your|contact|home|work|office|emergency|registered)\snumber "
+    r"| number\s(?:is|to)"
+    r" | answer(?:s|ing)?\s(?:at|on) | dial(?:led)? | voicemail | pager | text(?:ed|s)? | messages?\sto | hotline "
+    r"| desk | extension | tlf | puh(?:elin)? | tél | rückruf | anrufen | bel(?:len)? "
     r"| dzwoni\w* | zadzwo\w* ) \b"
     r" [^\d\n]{0,30} $"
 )

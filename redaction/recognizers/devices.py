@@ -15,7 +15,8 @@ _JOIN = (
 _IMEI = compiled(r"(?<![\w.,+-]) \d{15} (?![\w]|[.,-]\d) | (?<![\w.,+-]) \d{2}[- ]\d{6}[- ]\d{6}[- ]\d (?![\w]|[.,-]\d)")
 _IMEI_WORDS = compiled(r"\b (?: imei | meid | handset | serial | mobile | phone | device | sim ) \w{0,12} \b [^\n]{0,40} $")
 _IMEI_NAMED = compiled(
-    rf"\b (?: imei\d? | imeisv | meid | esn | iccid | imsi ) {_JOIN} (?P<value>\d[\d -]{{12,22}}\d|[0-9a-f]{{8}}|[0-9a-f]{{14}}) (?![\w])"
+    rf"\b (?: imei\d? | imeisv | meid | esn | iccid | imsi ) {_JOIN} (?P<value>\d[\d -]{{12,22}}\d|[0-9a-f]{{8}}"
+    rf"|[0-9a-f]{{14}}) (?![\w])"
 )
 
 _UUID = compiled(r"(?<![\w-]) \{? (?P<value>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) \}? (?![\w-])")
@@ -30,7 +31,8 @@ _DEVICE_NAMED = compiled(
 
 _VIN = compiled(r"(?<![\w-]) (?=[A-Z0-9]{0,16}\d) (?=[A-Z0-9]{0,16}[A-Z]) [A-HJ-NPR-Z0-9]{17} (?![\w-])")
 _VIN_NAMED = compiled(
-    rf"\b (?: vin | vehicle\sid(?:entification)?(?:\snumber)? | chassis | fahrgestellnummer | fin ) {_JOIN} (?P<value>(?=[a-z]{{0,16}}\d)[a-hj-npr-z0-9]{{11,17}}) (?![\w-])"
+    rf"\b (?: vin | vehicle\sid(?:entification)?(?:\snumber)? | chassis | fahrgestellnummer "
+    rf"| fin ) {_JOIN} (?P<value>(?=[a-z]{{0,16}}\d)[a-hj-npr-z0-9]{{11,17}}) (?![\w-])"
 )
 
 _PLATE_WORDS = compiled(
@@ -47,7 +49,8 @@ _PLATE = compiled(
     CASE,
 )
 _PLATE_LOWER = compiled(
-    rf"\b licen[cs]e\splate {_JOIN} (?P<value>(?=[a-z]{{0,6}}\d)[a-z0-9]{{4,8}}|(?=[a-z -]{{0,6}}\d)[a-z0-9]{{1,4}}(?:[ -][a-z0-9]{{1,4}}){{1,2}}) (?![\w-])"
+    rf"\b licen[cs]e\splate {_JOIN} (?P<value>(?=[a-z]{{0,6}}\d)[a-z0-9]{{4,8}}"
+    rf"|(?=[a-z -]{{0,6}}\d)[a-z0-9]{{1,4}}(?:[ -][a-z0-9]{{1,4}}){{1,2}}) (?![\w-])"
 )
 
 _NORTH = r"[+-]?(?:90(?:\.0{3,15})?|[0-8]?\d\.\d{%d,15})[ ]?°?[ ]?[NS]?"
@@ -57,48 +60,6 @@ _DECIMAL = compiled(_PAIR.replace("%d", "4"))
 _DECIMAL_SHORT = compiled(_PAIR.replace("%d", "2"))
 _MAP_WORDS = compiled(
     r"\b (?: gps | coord\w* | lat(?:itude)?s? | lon\w* | lng | location | position | geo\w* | pinned? ) \b [^\n]{0,40} $"
-)
-_NAMED = compiled(
-    rf"\b (?: imei\d? | imeisv | meid | esn | iccid | imsi ) {_JOIN} (?P<value>\d[\d -]{{12,22}}\d|[0-9a-f]{{8}}|[0-9a-f]{{14}}) (?![\w])"
-)
-
-_UUID = compiled(r"(?<![\w-]) \{? (?P<value>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) \}? (?![\w-])")
-_DEVICE_NAMED = compiled(
-    r"(?: (?<![\p{L}\d]) | (?<=[\p{Ll}\d])(?=\p{Lu}) ) (?: (?:device|android|advertising|ad|installation|install"
-    r"|hardware|machine|client|visitor|session|sess|cookie|tracking"
-    r"|browser|fingerprint|anonymous|instance|push|vendor|customer|subscriber|unique)[ _-]?(?:id|identifier|uuid|guid"
-    r"|token) | idf[av] | gaid | aaid | udid | sessionid"
-    r" | jsessionid | phpsessid | asp\.net_sessionid | session | serial(?:[ _-]?(?:number|no|num|\#)) | s/n"
-    rf" | mac[ _-]?address ) {_JOIN} (?P<value>(?=[a-z_-]{{0,20}}\d)[\w-]{{6,128}}) (?![\w-])"
-)
-
-_VIN = compiled(r"(?<![\w-]) (?=[A-Z0-9]{0,16}\d) (?=[A-Z0-9]{0,16}[A-Z]) [A-HJ-NPR-Z0-9]{17} (?![\w-])")
-_VIN_NAMED = compiled(
-    rf"\b (?: vin | vehicle\sid(?:entification)?(?:\snumber)? | chassis | fahrgestellnummer | fin ) {_JOIN} (?P<value>(?=[a-z]{{0,16}}\d)[a-hj-npr-z0-9]{{11,17}}) (?![\w-])"
-)
-
-_PLATE_WORDS = compiled(
-    r"\b (?: (?:licen[cs]e|number|registration|reg|vehicle|car|truck|van)[ -]?plates? | plates? | tags? "
-    r"| registration(?:\s(?:number|no))? | reg\.?(?:\s(?:number|no))?"
-    r" | kennzeichen | nummernschild | immatriculation | matr[ií]cula | targa | kenteken | rejestracyjn\w+ ) \b"
-    r" (?:\s(?:number|no|nr|is|was|of|ist|on|that|reads?|with))* [\s:=\#.\"'(-]{0,4} $"
-)
-_PLATE = compiled(
-    r"(?<![\w-]) (?=[A-Z0-9 -]{0,9}\d) (?=[A-Z0-9ÄÖÜ -]{0,9}[A-ZÄÖÜ]) (?: [A-Z]{2}\d{2}[ ]?[A-Z]{3} "
-    r"| [A-Z]{1,3}[ -]\d{1,4}(?:[ -][A-Z]{1,3})? | [A-ZÄÖÜ]{1,3}[- ][A-Z]{1,2}[ ]?\d{1,4}[EH]?"
-    r" | \d{1,4}[ -][A-Z]{1,3}(?:[ -]\d{1,4})? | [A-Z]{2}[- ]?\d{3}[- ]?[A-Z]{2} | \d[A-Z]{3}[ ]?\d{3} "
-    r"| [A-Z]{2}[ ]\d{2}[ ][A-Z]{1,3}[ ]\d{1,4} | [A-Z0-9]{5,8} ) (?![\w-])",
-    CASE,
-)
-_PLATE_LOWER = compiled(
-    rf"\b licen[cs]e\splate {_JOIN} (?P<value>(?=[a-z]{{0,6}}\d)[a-z0-9]{{4,8}}|(?=[a-z -]{{0,6}}\d)[a-z0-9]{{1,4}}(?:[ -][a-z0-9]{{1,4}}){{1,2}}) (?![\w-])"
-)
-
-_DECIMAL = compiled(
-    r"(?<![\w.,-]) (?P<value> [+-]?(?:90(?:\.0{3,15})?"
-    r"|[0-8]?\d\.\d{3,15})[ ]?°?[ ]?[NS]? [ ]?[,;/ ][ ]{0,2} [+-]?(?:180(?:\.0{3,15})?|(?:1[0-7]\d"
-    r"|\d{1,2})\.\d{3,15})[ ]?°?[ ]?[EWO]?(?!\w) )"
-    r" (?![\d]|\.\d|,[ ]?-?\d)"
 )
 _NAMED = compiled(
     rf"(?: (?<![\p{{L}}]) | (?<=\p{{Ll}})(?=\p{{Lu}}) ) (?: lat(?:itude)? | lon(?:g(?:itude)?)? "

@@ -23,8 +23,18 @@ IBAN_LENGTHS = {
 
 _IBAN_START = compiled(r"(?<![a-z0-9]) (?P<country>[a-z]{2}) \d{2} (?= (?:[ .-]?[a-z0-9]){11,30} )")
 _CARD = compiled(
-    r"(?<![\w.]) (?<!\d[ -]) (?=[2-6]) (?: \d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7} | \d{4}[ -]?\d{6}[ -]?\d{5} "
+    r"(?<![\w.]) (?<!\d[ -]) (?=[2-6]|1800|2131|9) (?: \d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7} | \d{4}[ -]?\d{6}[ -]?\d{5} "
     r"| \d{13,19} ) (?![\w]|[.-]\d)"
+)
+# A mistyped or invented number has no valid check digit; the word before it says what it is.
+_CARD_LOOSE = compiled(
+    r"(?<![\w.,+-]) \d{4}(?:[ -]?\d{4}){2}(?:[ -]?\d{1,7})? (?![\w]|[.,-]\d) | (?<![\w.,+-]) \d{12,19} (?![\w]|[.,-]\d)"
+)
+_CARD_WORDS = compiled(
+    r"\b (?: (?:credit|debit|bank|gift|payment|charge|visa)?\s?cards? | visa | master\s?card | maestro | amex "
+    r"| american\sexpress | discover | diners | cc | kreditkarte\w*"
+    r" | kartennummer | carte(?:\s(?:bancaire|bleue|de\scr[eé]dit))? | tarjeta | carta\sdi\scredito | kaart(?:nummer)? "
+    r"| karta | cart[aã]o ) \b [^\d\n]{0,25} $"
 )
 _CARD_CONTEXT_TAIL = compiled(
     r"\b (?: cvv2? | cvc2? | security\scode | prüfziffer | kartenprüfnummer ) (?:\s(?:is|ist"
@@ -65,6 +75,7 @@ def payment_rules() -> tuple[Rule, ...]:
     return (
         PresidioPatternRule(CreditCardRecognizer(name="card"), "CARD"),
         PatternRule("card/luhn", "1", "CARD", _CARD, 1.0, luhn),
+        PatternRule("card/named", "1", "CARD", _CARD_LOOSE, 0.7, None, _CARD_WORDS, None, 50),
         PatternRule("card/security_code", "1", "CARD", _CARD_CONTEXT_TAIL, 0.8),
         Ibans(),
     )

@@ -23,7 +23,8 @@ _SOLANA_WORDS = compiled(
     r"\b (?: sol(?:ana)? | spl | phantom | wallet | crypto | usdc | airdrop | token\saccount | recipient ) \b [^\n]{0,60} $"
 )
 _WALLET_NAMED = compiled(
-    r"\b (?: (?:wallet|btc|bitcoin|eth(?:ereum)?|xmr|monero|ltc|litecoin|doge|xrp|usdt)\s(?:address|addr) ) \s?(?:is|:|=)?\s? (?P<value>[a-z0-9]{25,110}) (?![\w-])"
+    r"\b (?: (?:wallet|btc|bitcoin|eth(?:ereum)?|xmr|monero|ltc|litecoin|doge|xrp|usdt)\s(?:address|addr) ) \s?(?:is|:"
+    r"|=)?\s? (?P<value>[a-z0-9]{25,110}) (?![\w-])"
 )
 
 

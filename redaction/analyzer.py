@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from redaction.fields import Part
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
 from redaction.recognizers.lexicon import Lexicon
@@ -71,12 +72,13 @@ class Analyzer:
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
-    def documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
-        """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
-        pairs = ((self._checked(t), t) for t in texts)
+    def documents(self, texts: Sequence[DetectionText], parts: Sequence[Part]) -> Iterator[Any]:
+        """Each text's spaCy document, in order and lazily; of a part without a model, its tokens."""
+        checked = [self._checked(t) for t in texts]
         try:
-            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=_BATCH):
-                yield text, doc
+            docs = self._nlp.pipe((t for t, part in zip(checked, parts, strict=True) if part.model), batch_size=_BATCH)
+            for text, part in zip(checked, parts, strict=True):
+                yield next(docs) if part.model else self._nlp.make_doc(text)
         except DistillGovError:
             raise
         except Exception as error:
@@ -91,11 +93,11 @@ class Analyzer:
         # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
         return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
 
-    def detect(self, text: str, seen: DetectionText, doc: Any) -> list[Detection]:
-        """Values in a text, in order, not overlapping, none of them touching a masked span.
+    def detect(self, part: Part, seen: DetectionText, doc: Any) -> list[Detection]:
+        """Values in a text, in order, not overlapping, none of them touching a masked span or what leads the text.
 
         Args:
-            text: the text as written.
+            part: the text as written, and what to look for in it.
             seen: its normalised form.
             doc: spaCy's document of ``seen.text``.
 
@@ -104,13 +106,17 @@ class Analyzer:
         """
         hits: list[Hit] = []
         for rule in self.rules:
+            if not part.looks_for(rule.entity):
+                continue
             try:
                 hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
             except Exception as error:
                 # `from None`: the rule's own message could quote the text.
                 raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
-        strong = (hit for hit in hits if hit.score >= self._policy.threshold_of(hit.entity))
-        standing = resolve((hit for hit in strong if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
+        lead = len(part.lead)
+        strong = (hit for hit in hits if hit.score >= max(part.least, self._policy.threshold_of(hit.entity)))
+        inside = (hit if hit.start >= lead else replace(hit, start=lead) for hit in strong if hit.end > lead)
+        standing = resolve((hit for hit in inside if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
         return [self._detection(hit, seen) for hit in standing]
 
     def _is_allowed(self, value: str) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "AdmissionPolicy",
     "AnswerFilterPolicy",
     "EntityPolicy",
+    "FieldPolicy",
     "FilterPolicy",
     "NearDuplicatePolicy",
     "NearHoldoutPolicy",
@@ -36,6 +37,25 @@ class EntityPolicy(Settings):
 
     operator: Literal["placeholder", "drop"] = "placeholder"
     threshold: Share | None = None
+
+
+class FieldPolicy(Settings):
+    """How fields are treated that a pointer names, with all that lies below them. The first rule that fits a field holds."""
+
+    pointer: Annotated[str, Field(pattern=r"^(/([^/~]|~[01])*)+$")]
+    """JSON pointer (RFC 6901) from the root of a document, ``/messages/...`` for a chat. ``*`` is any one key or index."""
+    action: Literal["redact", "keep", "drop"] = "redact"
+    """``keep`` leaves the field as it is, unseen; ``drop`` empties it: a string becomes ``""``, keys and numbers stay."""
+    entities: list[str] = Field(default_factory=list)
+    """The only entities that are looked for; all of the policy's where none are named."""
+    names: bool = True
+    """False: no language model and no lists of names. An id field needs none, and the model is most of the time."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.action != "redact" and (self.entities or not self.names):
+            raise ValueError(f"a field to {self.action} needs neither `entities` nor `names`")
+        return self
 
 
 class AdmissionPolicy(Settings):
@@ -114,6 +134,11 @@ class RedactionPolicy(Settings):
     """Values, compared whole and in any case, that are nobody's: the company's products."""
     deny: dict[str, Phrases] = Field(default_factory=dict)
     """Values that are always found, by entity."""
+    fields: list[FieldPolicy] = Field(default_factory=list)
+    """Rules for single fields of documents and chats."""
+    numbers: Literal["drop", "keep"] = "drop"
+    """What becomes of a JSON number that is somebody's (a card, a telephone): ``drop`` marks the record to be dropped, since no
+    stand-in is a number; ``keep`` does not look at numbers at all."""
     tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
     """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
     admission: AdmissionPolicy | None = None
@@ -147,6 +172,10 @@ class RedactionPolicy(Settings):
     def _live(self) -> Self:
         if "ORDER_NUMBER" in self.entities and not self.order_numbers and not self.deny.get("ORDER_NUMBER"):
             raise ValueError("no recogniser finds 'ORDER_NUMBER' without a pattern under `order_numbers`")
+        for number, rule in enumerate(self.fields, start=1):
+            for entity in rule.entities:
+                if entity not in self.entities:
+                    raise ValueError(f"rule {number} of `fields` names {entity!r}, which `entities` does not")
         for entity in self.deny:
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from distill_gov.records.digest import digest_json
@@ -13,7 +13,8 @@ from distill_gov.records.errors import DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
-from redaction.documents import JsonValue, string_leaves, with_leaves
+from redaction.documents import JsonLeaf, JsonValue, NestedTooDeepError, Path, mapped, pointer
+from redaction.fields import FieldRules, Part
 from redaction.findings import Finding, Redacted, Span
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.recognizers.rule import compiled, matches
@@ -24,25 +25,35 @@ __all__ = ["RedactedJson", "RedactedMessages", "Redactor"]
 
 _MANY = 256
 _MAX_PASSES = 100
+_CHAT: Path = ("messages",)
 _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedJson:
-    """A JSON value with its strings redacted; ``issued`` has the placeholder spans of each string, by JSON pointer."""
+    """A JSON value, redacted: same types, order and, but for personal ones, keys.
+
+    A key or a number that is somebody's becomes a placeholder too, a number thereby a string; its finding's action is ``drop``,
+    since the document is not what it was.
+    """
 
     value: JsonValue
     findings: tuple[Finding, ...]
     issued: Mapping[str, tuple[Span, ...]]
+    """Placeholder spans of each string, by JSON pointer."""
+    parts: tuple[Redacted, ...] = ()
+    """Each string, number and key that was looked at, by itself; findings say where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedMessages:
-    """A chat with its contents redacted; pointers are ``/<index>/content``."""
+    """A chat, redacted; pointers begin with the index of the message: ``/0/content``."""
 
     messages: list[dict[str, Any]]
     findings: tuple[Finding, ...]
     issued: Mapping[str, tuple[Span, ...]]
+    parts: tuple[Redacted, ...] = ()
+    """As for `RedactedJson`."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.messages, self.findings, self.issued))
@@ -66,9 +77,10 @@ class Redactor:
         self.policy = RedactionPolicy() if policy is None else policy
         self._key = (KeyRing.temporary() if keyring is None else keyring).subkey("redaction")
         self._analyzer = Analyzer(self.policy)
+        self._fields = FieldRules(self.policy)
 
     @classmethod
-    def from_policy(cls, path: Path | str, keyring: KeyRing | None = None) -> Redactor:
+    def from_policy(cls, path: FilePath | str, keyring: KeyRing | None = None) -> Redactor:
         """Read `redaction.yaml` and load what it names.
 
         Args:
@@ -77,10 +89,10 @@ class Redactor:
         Raises:
             BadInputError and its kinds: the policy or the key cannot be used.
         """
-        keys = ProjectLayout(Path(path).resolve().parent).keys
+        keys = ProjectLayout(FilePath(path).resolve().parent).keys
         if keyring is None and KeyRing.exists(keys):
             keyring = KeyRing.load(keys)
-        return cls(load_policy(Path(path)), keyring)
+        return cls(load_policy(FilePath(path)), keyring)
 
     @property
     def key_id(self) -> str:
@@ -108,7 +120,7 @@ class Redactor:
 
     def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
         """As `detect`, of many texts; an error in any of them is raised."""
-        found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
+        found = self._detect_all([Part(text) for text in texts], [detection_text(text, placeholders(text)) for text in texts])
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
     def redact(self, text: str, *, item: str = "", field: str = "") -> Redacted:
@@ -118,10 +130,14 @@ class Redactor:
             RecognizerFailedError: a recogniser failed or timed out: the text must not be used.
             BadInputError: the text is too long or no valid Unicode.
         """
-        return self._redact_group({field: text}, item)[field]
+        [done] = self._redact_group([Part(text, field)], item)
+        return done
 
     def redact_messages(self, messages: Sequence[Mapping[str, Any]], *, item: str = "") -> RedactedMessages:
-        """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are."""
+        """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are.
+
+        Contents and arguments that are JSON are redacted as `redact_json_text` does.
+        """
         [done] = self.redact_chats([(item, messages)])
         if isinstance(done, DistillGovError):
             raise done
@@ -137,18 +153,36 @@ class Redactor:
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            values = [_message_dicts(messages, item) for item, messages in batch]
-            groups = [(item, _texts_of(value, _roles(value))) for (item, _), value in zip(batch, values, strict=True)]
-            for value, done in zip(values, self._redact_groups(groups), strict=True):
-                if isinstance(done, DistillGovError):
-                    yield done
+            documents = [_Document(_message_dicts(messages, item), item, self._fields, _CHAT) for item, messages in batch]
+            for whole in self._redact_documents(documents):
+                if isinstance(whole, DistillGovError):
+                    yield whole
                 else:
-                    whole = _document(value, done)
-                    yield RedactedMessages(whole.value, whole.findings, whole.issued)
+                    yield RedactedMessages(whole.value, whole.findings, whole.issued, whole.parts)
 
     def redact_json(self, value: JsonValue, *, item: str = "") -> RedactedJson:
-        """Redact the strings of a JSON value: same keys, types and order."""
-        return _document(value, self._redact_group(_texts_of(value, set()), item))
+        """Redact a JSON value. Strings that are JSON objects or arrays are redacted as `redact_json_text` does.
+
+        Raises:
+            MalformedFileError: the value is no JSON.
+            NestedTooDeepError, RecognizerFailedError, BadInputError: it must not be used.
+        """
+        [done] = self._redact_documents([_Document(value, item, self._fields)])
+        if isinstance(done, DistillGovError):
+            raise done
+        return done
+
+    def redact_json_text(self, text: str, *, item: str = "") -> RedactedJson:
+        """Redact a JSON object or array given as text, such as a tool call's arguments, or a structured answer.
+
+        Returns:
+            The clean text as ``value``. Characters change only inside strings in which something was found: numbers, spaces,
+            order and doubled keys stay as written. Text that is no JSON is redacted as plain text; its pointer is empty.
+
+        Raises:
+            as `redact_json`.
+        """
+        return self.redact_json(text, item=item)
 
     def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
@@ -158,46 +192,53 @@ class Redactor:
         """
         source = iter(items)
         while batch := list(islice(source, _MANY)):
-            for (item, _), done in zip(batch, self._redact_groups([(i, {"": text}) for i, text in batch]), strict=True):
+            for (item, _), done in zip(batch, self._redact_groups([(i, [Part(text)]) for i, text in batch]), strict=True):
                 if isinstance(done, DistillGovError):
                     raise done
-                yield item, done[""]
+                yield item, done[0]
 
-    def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
-        documents = self._analyzer.documents(seen)
-        return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
+    def _detect_all(self, parts: Sequence[Part], seen: Sequence[DetectionText]) -> list[list[Detection]]:
+        documents = self._analyzer.documents(seen, parts)
+        return [self._analyzer.detect(part, form, doc) for part, form, doc in zip(parts, seen, documents, strict=True)]
 
-    def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
+    def _detect_each(self, parts: Sequence[Part], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""
         try:
-            return [*self._detect_all(texts, seen)]
+            return [*self._detect_all(parts, seen)]
         except DistillGovError as error:
-            if len(texts) == 1:
+            if len(parts) == 1:
                 return [error]
             # One text spoilt the batch: go one by one, so that only it is lost.
-            return [self._detect_each([text], [form])[0] for text, form in zip(texts, seen, strict=True)]
+            return [self._detect_each([part], [form])[0] for part, form in zip(parts, seen, strict=True)]
 
-    def _redact_group(self, group: Mapping[str, str], item: str) -> dict[str, Redacted]:
+    def _redact_documents(self, documents: Sequence[_Document]) -> Iterator[RedactedJson | DistillGovError]:
+        """Redact JSON documents; the leaves of one share one numbering. An error stands in the place of its document."""
+        done = iter(self._redact_groups([(d.item, d.parts) for d in documents if d.error is None]))
+        for document in documents:
+            redacted = document.error if document.error is not None else next(done)
+            yield redacted if isinstance(redacted, DistillGovError) else document.rebuilt(redacted)
+
+    def _redact_group(self, group: Sequence[Part], item: str) -> list[Redacted]:
         [done] = self._redact_groups([(item, group)])
         if isinstance(done, DistillGovError):
             raise done
         return done
 
-    def _redact_groups(self, groups: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, Redacted] | DistillGovError]:
+    def _redact_groups(self, groups: Sequence[tuple[str, Sequence[Part]]]) -> list[list[Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
-        searches = [_Search.of(group.values()) for _, group in groups]
+        searches = [_Search.of(group) for _, group in groups]
         self._search(searches)
-        return [self._group(item, group, search) for (item, group), search in zip(groups, searches, strict=True)]
+        return [self._group(item, search) for (item, _), search in zip(groups, searches, strict=True)]
 
-    def _group(self, item: str, group: Mapping[str, str], search: _Search) -> dict[str, Redacted] | DistillGovError:
+    def _group(self, item: str, search: _Search) -> list[Redacted] | DistillGovError:
         if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
             return type(error)(error.what, where=where, fix=error.fix)
-        numbering = Numbering(search.texts)
-        return {
-            field: self._rewritten(text, sorted(detections, key=lambda d: d.start), numbering, item, field)
-            for field, text, detections in zip(group, search.texts, search.found, strict=True)
-        }
+        numbering = Numbering(part.text for part in search.parts)
+        return [
+            self._rewritten(part, sorted(detections, key=lambda d: d.start), numbering, item)
+            for part, detections in zip(search.parts, search.found, strict=True)
+        ]
 
     def _search(self, searches: Sequence[_Search]) -> None:
         """Detect until a pass finds no more, all searches side by side: a pass is one batch for the language model."""
@@ -206,7 +247,7 @@ class Redactor:
             if not waiting:
                 return
             places = [(s, i) for s in waiting for i in s.pending]
-            new = self._detect_each([s.texts[i] for s, i in places], [s.seen(i) for s, i in places])
+            new = self._detect_each([s.parts[i] for s, i in places], [s.seen(i) for s, i in places])
             results = iter(new)
             for search in waiting:
                 self._advance(search, [next(results) for _ in search.pending])
@@ -235,9 +276,11 @@ class Redactor:
             # An ordinary word that was a name in one place is none in all others.
             flags = 0 if self._analyzer.lexicon.is_word(value) else 2
             pattern = compiled(rf"(?<!\w){_literal(value)}(?!\w)", flags)
-            for i in range(len(search.texts)):
+            for i, part in enumerate(search.parts):
+                if not part.looks_for(entity):
+                    continue
                 seen = search.seen(i)
-                spans = [seen.original(*m.span()) for m in matches(pattern, seen.text)]
+                spans = [seen.original(*m.span()) for m in matches(pattern, seen.text) if m.start() >= len(part.lead)]
                 search.found[i].extend(
                     Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans
                 )
@@ -245,7 +288,8 @@ class Redactor:
                     changed.add(i)
         return changed
 
-    def _rewritten(self, text: str, detections: list[Detection], numbering: Numbering, item: str, field: str) -> Redacted:
+    def _rewritten(self, part: Part, detections: list[Detection], numbering: Numbering, item: str) -> Redacted:
+        text, field = part.text, part.field
         parts: list[str] = []
         findings: list[Finding] = []
         position = 0
@@ -264,7 +308,7 @@ class Redactor:
                     rule_version=d.version,
                     value_hash=self.value_hash(d.entity, d.value),
                     key_id=self.key_id,
-                    action=self.policy.entities[d.entity].operator,
+                    action=self.policy.entities[d.entity].operator if part.kind == "string" else "drop",
                 )
             )
         clean = "".join([*parts, text[position:]])
@@ -275,7 +319,7 @@ class Redactor:
 class _Search:
     """Texts that share one numbering, and what was found in them so far."""
 
-    texts: list[str]
+    parts: Sequence[Part]
     issued: list[list[Span]]
     """Placeholders that each text came with."""
     found: list[list[Detection]]
@@ -284,14 +328,13 @@ class _Search:
     error: DistillGovError | None = None
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> _Search:
-        given = list(texts)
-        return cls(given, [placeholders(text) for text in given], [[] for _ in given], list(range(len(given))))
+    def of(cls, parts: Sequence[Part]) -> _Search:
+        return cls(parts, [placeholders(part.text) for part in parts], [[] for _ in parts], list(range(len(parts))))
 
     def seen(self, i: int) -> DetectionText:
         """A text with all that is known of it masked."""
         spans = [*self.issued[i], *(Span(d.start, d.end) for d in self.found[i])]
-        return detection_text(self.texts[i], sorted(spans, key=lambda s: s.start))
+        return detection_text(self.parts[i].text, sorted(spans, key=lambda s: s.start), self.parts[i].lead)
 
     def fail(self, error: DistillGovError) -> None:
         self.error, self.pending = error, []
@@ -303,19 +346,55 @@ def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dic
     return [dict(m) for m in messages]
 
 
-def _roles(messages: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {f"/{index}/role" for index in range(len(messages))}
+class _Document:
+    """A JSON value on its way: the parts of it that are looked at, and the value with what came of them."""
+
+    def __init__(self, value: JsonValue, item: str, rules: FieldRules, root: Path = ()) -> None:
+        self.item = item
+        self.parts: list[Part] = []
+        self.error: DistillGovError | None = None
+        self._value, self._rules, self._root = value, rules, root
+        self._looked: list[bool] = []
+        try:
+            mapped(value, self._look)
+        except NestedTooDeepError as error:
+            self.error = NestedTooDeepError(error.what, where=item)
+
+    def _look(self, leaf: JsonLeaf) -> str:
+        part = self._rules.part(leaf, root=self._root)
+        self._looked.append(part is not None)
+        if part is not None:
+            self.parts.append(part)
+        return leaf.text
+
+    def rebuilt(self, done: Sequence[Redacted]) -> RedactedJson:
+        keys = {part.path: one.text for part, one in zip(self.parts, done, strict=True) if part.kind == "key" and one.findings}
+        fields = [_told(part, keys) for part in self.parts]
+        parts = [_at(one, field) for one, field in zip(done, fields, strict=True)]
+        looked, clean = iter(self._looked), iter(done)
+
+        def put(leaf: JsonLeaf) -> str:
+            if next(looked):
+                return next(clean).text
+            return "" if leaf.kind == "string" and self._rules.drops(leaf.path, self._root) else leaf.text
+
+        return RedactedJson(
+            mapped(self._value, put),
+            tuple(finding for one in parts for finding in one.findings),
+            {field: one.issued for field, part, one in zip(fields, self.parts, parts, strict=True) if part.kind == "string"},
+            tuple(parts),
+        )
 
 
-def _texts_of(value: JsonValue, spared: set[str]) -> dict[str, str]:
-    """Strings of a JSON value by pointer, but for the spared ones."""
-    return {pointer: text for pointer, text in string_leaves(value) if pointer not in spared}
+def _told(part: Part, keys: Mapping[Path, str]) -> str:
+    """The pointer of a part, with placeholders for the personal keys in it."""
+    if not keys:
+        return part.field
+    return pointer(tuple(keys.get(part.path[: depth + 1], name) for depth, name in enumerate(part.path)))
 
 
-def _document(value: JsonValue, done: Mapping[str, Redacted]) -> RedactedJson:
-    findings = tuple(finding for redacted in done.values() for finding in redacted.findings)
-    issued = {pointer: redacted.issued for pointer, redacted in done.items()}
-    return RedactedJson(with_leaves(value, {p: r.text for p, r in done.items()}), findings, issued)
+def _at(one: Redacted, field: str) -> Redacted:
+    return replace(one, findings=tuple(f if f.field == field else replace(f, field=field) for f in one.findings))
 
 
 def _literal(value: str) -> str:

@@ -39,7 +39,7 @@ def _fold(cluster: str) -> str:
     return unicodedata.normalize("NFKC", cluster)
 
 
-def detection_text(text: str, masked: Sequence[Span]) -> DetectionText:
+def detection_text(text: str, masked: Sequence[Span], lead: str = "") -> DetectionText:
     """Normalise for detection, with each masked span as one `MASK`.
 
     Each stretch between masked spans is normalised on its own: so a text with its values masked, and the same text with
@@ -48,10 +48,11 @@ def detection_text(text: str, masked: Sequence[Span]) -> DetectionText:
     Args:
         text: the text as written.
         masked: spans in order, not overlapping.
+        lead: plain words that the detectors read first; nothing in it is a value, and it maps to nowhere.
     """
-    out: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
+    out: list[str] = [lead]
+    starts: list[int] = [0] * len(lead)
+    ends: list[int] = [0] * len(lead)
     position = 0
     for span in (*masked, Span(len(text), len(text))):
         piece = text[position : span.start]

@@ -26,6 +26,8 @@ __all__ = [
     "mapped",
     "mapped_text",
     "pointer",
+    "string_leaves",
+    "with_leaves",
 ]
 
 JsonValue = Any
@@ -106,6 +108,32 @@ def _mapped_number(value: float, visit: Visitor, path: Path) -> JsonValue:
     text = str(value)
     clean = visit(JsonLeaf(path, text, "number"))
     return value if clean == text else clean
+
+
+def string_leaves(value: JsonValue) -> Iterator[tuple[str, str]]:
+    """(JSON pointer, text) of every string that is a value, JSON in strings taken as text.
+
+    Raises:
+        as `mapped`.
+    """
+    leaves: list[tuple[str, str]] = []
+
+    def look(leaf: JsonLeaf) -> str:
+        if leaf.kind == "string":
+            leaves.append((pointer(leaf.path), leaf.text))
+        return leaf.text
+
+    mapped(value, look, into_text=False)
+    return iter(leaves)
+
+
+def with_leaves(value: JsonValue, texts: Mapping[str, str]) -> JsonValue:
+    """A copy with the strings at the given pointers replaced: same keys, types and order."""
+
+    def put(leaf: JsonLeaf) -> str:
+        return texts.get(pointer(leaf.path), leaf.text) if leaf.kind == "string" else leaf.text
+
+    return mapped(value, put, into_text=False)
 
 
 def is_json_text(text: str) -> bool:

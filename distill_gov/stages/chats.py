@@ -10,6 +10,7 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
 from redaction import Finding, Redactor
 from redaction.findings import Redacted
+from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 
 __all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text"]
@@ -62,7 +63,7 @@ def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Mapping[
 
 def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> Iterator[CleanChat]:
     redacted = list(redactor.redact_chats(batch))
-    texts = [() if isinstance(done, DistillGovError) else done.parts for done in redacted]
+    texts = [() if isinstance(done, DistillGovError) else _texts(done) for done in redacted]
     left = _left(redactor, texts)
     for (trace, _), done, again in zip(batch, redacted, left, strict=True):
         if isinstance(done, DistillGovError) or again is None:
@@ -72,6 +73,13 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Mapping
         refused = "residual" if again else "entity_dropped" if dropped else None
         clean = tuple({"role": m["role"], "content": m["content"]} for m in done.messages)
         yield CleanChat(trace, clean, done.findings, refused)
+
+
+def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
+    return tuple(
+        Redacted(message["content"], tuple(f for f in done.findings if f.field == pointer), tuple(done.issued.get(pointer, ())))
+        for pointer, message in ((f"/{index}/content", m) for index, m in enumerate(done.messages))
+    )
 
 
 def _left(redactor: Redactor, chats: Sequence[Sequence[Redacted]]) -> list[bool | None]:

@@ -105,8 +105,12 @@ def test_no_json_is_text(redactor: Redactor) -> None:
 
 def test_arguments_and_answers_of_a_chat(redactor: Redactor) -> None:
     arguments = '{"to": "a@example.org", "password": "hunter2x", "n": 3, "cc": ["b@example.org"]}'
-    call = {"id": "call_9fK2mQ7xT4vB8nZ1cR5w", "type": "function", "function": {"name": "Rose", "arguments": arguments}}
-    chat = [
+    call: dict[str, Any] = {
+        "id": "call_9fK2mQ7xT4vB8nZ1cR5w",
+        "type": "function",
+        "function": {"name": "Rose", "arguments": arguments},
+    }
+    chat: list[dict[str, Any]] = [
         {"role": "user", "content": "write to a@example.org"},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": call["id"], "name": "Rose", "content": '{"sent_to": "b@example.org"}'},

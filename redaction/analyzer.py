@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from redaction.encodings import ACROSS_LINES, DEEPEST, hidden_texts, joined_texts
+from redaction.entities import PRIORITY
 from redaction.fields import Part
+from redaction.findings import Span
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.registry import build_lexicon, build_rules
 from redaction.recognizers.rule import Hit
-from redaction.surrogates import canonical
-from redaction.unicode import MASK, DetectionText
+from redaction.surrogates import canonical, placeholders
+from redaction.unicode import MASK, DetectionText, detection_text
 
 __all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
 
@@ -104,20 +107,48 @@ class Analyzer:
         Raises:
             RecognizerFailedError: a rule raised or timed out.
         """
-        hits: list[Hit] = []
-        for rule in self.rules:
-            if not part.looks_for(rule.entity):
-                continue
-            try:
-                hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
-            except Exception as error:
-                # `from None`: the rule's own message could quote the text.
-                raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
+        hidden = list(self._hidden(part, seen.text, seen.overridden))
+        # A token that can be read is no random key, whatever it looks like.
+        plain = (h for h in self._hits(part, seen.text, doc) if not any(t.start <= h.start and h.end <= t.end for t in hidden))
+        hits = [*hidden, *plain]
+        hits += self._across_lines(part, seen.text)
         lead = len(part.lead)
         strong = (hit for hit in hits if hit.score >= max(part.least, self._policy.threshold_of(hit.entity)))
         inside = (hit if hit.start >= lead else replace(hit, start=lead) for hit in strong if hit.end > lead)
-        standing = resolve((hit for hit in inside if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
-        return [self._detection(hit, seen) for hit in standing]
+        standing = resolve(
+            (hit for hit in inside if not self._is_allowed(hit.value or seen.text[hit.start : hit.end])), seen.text
+        )
+        return _apart([self._detection(hit, seen) for hit in standing])
+
+    def _hits(self, part: Part, text: str, doc: Any, entities: frozenset[str] | None = None) -> list[Hit]:
+        hits: list[Hit] = []
+        for rule in self.rules:
+            if not part.looks_for(rule.entity) or (entities is not None and rule.entity not in entities):
+                continue
+            try:
+                hits.extend(hit for found in rule.find(text, doc) for hit in _unmasked(found, text))
+            except Exception as error:
+                # `from None`: the rule's own message could quote the text.
+                raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
+        return hits
+
+    def _hidden(self, part: Part, text: str, overridden: Sequence[Span] = (), depth: int = 1) -> Iterator[Hit]:
+        """One hit for each stretch of a text that stands for a text with something in it: the whole stretch has to go."""
+        for hidden in hidden_texts(text, overridden):
+            seen = detection_text(hidden.text, placeholders(hidden.text))
+            found = self._hits(part, seen.text, self._nlp.make_doc(seen.text))
+            if depth < DEEPEST:
+                found += self._hidden(part, seen.text, seen.overridden, depth + 1)
+            strong = [hit for hit in found if hit.score >= max(part.least, self._policy.threshold_of(hit.entity))]
+            first = min(strong, key=lambda hit: (PRIORITY.index(hit.entity), -hit.score, hit.start), default=None)
+            if first is not None:
+                value = first.value or seen.text[first.start : first.end]
+                yield replace(first, start=hidden.span.start, end=hidden.span.end, rule=hidden.rule, version="1", value=value)
+
+    def _across_lines(self, part: Part, text: str) -> Iterator[Hit]:
+        for joined in joined_texts(text):
+            found = self._hits(part, joined.text, self._nlp.make_doc(joined.text), ACROSS_LINES)
+            yield from (hit for one in found if (hit := joined.mended(one, "encoded/line_break")) is not None)
 
     def _is_allowed(self, value: str) -> bool:
         return canonical("PERSON", value) in self._allowed
@@ -125,7 +156,20 @@ class Analyzer:
     @staticmethod
     def _detection(hit: Hit, seen: DetectionText) -> Detection:
         span = seen.original(hit.start, hit.end)
-        return Detection(hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, seen.text[hit.start : hit.end])
+        return Detection(
+            hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, hit.value or seen.text[hit.start : hit.end]
+        )
+
+
+def _apart(detections: Sequence[Detection]) -> list[Detection]:
+    """Detections that do not overlap in the original: two may hold a half each of one written character, such as a ligature."""
+    out: list[Detection] = []
+    for one in detections:
+        if out and one.start < out[-1].end:
+            out[-1] = replace(out[-1], end=max(out[-1].end, one.end))
+        else:
+            out.append(one)
+    return out
 
 
 def _unmasked(hit: Hit, text: str) -> Iterator[Hit]:

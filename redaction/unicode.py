@@ -193,7 +193,7 @@ def _fold(cluster: str) -> str:
     plain = "".join(_plain(c) for c in unicodedata.normalize("NFKC", bare))
     # Marks that make up no letter with the Latin letter or digit before them are scribble; in other scripts they are vowels.
     if len(plain) > 1 and (plain[0].isascii() or _LATIN.match(plain)):
-        plain = "".join(c for c in plain if not unicodedata.combining(c))
+        plain = "".join(c for c in plain if not unicodedata.category(c).startswith("M"))
     return plain.replace(MASK, "")
 
 

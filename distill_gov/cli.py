@@ -181,6 +181,21 @@ def report(
     return code
 
 
+@app.command()
+def audit(
+    sample: Annotated[int, typer.Option("--sample", min=0, metavar="N", help="Taught examples to show, redacted.")] = 20,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Write the audit of the teaching set: what was found, kept and dropped, by which rule; nothing personal in it."""
+    from reports import audit_object, read_audit
+
+    made = _open(directory).run(run)
+    page = made.audit(sample)
+    return _show(as_json, audit_object(read_audit(made.layout, sample=0)), f"audit: {page}")
+
+
 @app.command("run")
 def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
     """Build, train, evaluate, gate, and report always. Ends with the code of the stage that failed, or of `gate`."""

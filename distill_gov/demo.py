@@ -276,7 +276,7 @@ def _screen(console: Console, ended: DemoEnded, manifests: Mapping[str, StageMan
     kept = build.counts["examples"]
     residual = build.facts["redaction"].get("residual")
     after = "not looked for again" if residual is None else f"{residual or 'none'} found after"
-    recall = measured.facts.get("redaction_recall", {}).get("covered_recall")
+    recall = build.facts.get("redaction_recall", {}).get("covered_recall")
     found = f", {recall:.1%} of the planted values wholly covered" if recall is not None else ""
     console.print(
         f"[bold]In[/]  {build.counts['traces']} traces: {kept} kept, {build.counts['traces'] - kept} dropped; "

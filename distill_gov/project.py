@@ -253,6 +253,17 @@ class Run:
             step.advance()
         return page
 
+    def audit(self, sample: int = 20) -> Path:
+        """Write the audit of the teaching set, with so many taught examples, redacted.
+
+        Raises:
+            MissingFileError, IntegrityError, MalformedFileError
+        """
+        from reports import write_audit
+
+        page: Path = write_audit(self.layout, sample=sample)
+        return page
+
     def export_ratings(
         self,
         raters: Sequence[str],

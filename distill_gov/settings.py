@@ -9,7 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
 
-__all__ = ["DistillSettings", "EvaluateSettings", "LossSettings", "StudentSettings", "TeacherSettings", "TrainSettings"]
+__all__ = [
+    "DistillSettings",
+    "EvaluateSettings",
+    "LossSettings",
+    "SamplingSettings",
+    "StudentSettings",
+    "TeacherSettings",
+    "TrainSettings",
+]
 
 
 class TeacherSettings(Settings):
@@ -36,6 +44,27 @@ class TeacherSettings(Settings):
     def _admissible(self) -> Self:
         if self.kind == "prompted" and not self.floor:
             raise ValueError("a prompted teacher needs a `floor` for at least one decision field, or any would be admitted")
+        return self
+
+
+class SamplingSettings(Settings):
+    """Which of the traces that passed the filters are taught, by slice, before the teacher is paid."""
+
+    by: str = Field(default="slice", min_length=1)
+    """What a trace's slice is: the tag of this name, or ``language``."""
+    weights: Literal["traffic", "uniform"] = "traffic"
+    """How ``total`` is divided: ``traffic`` by the slices' own sizes, ``uniform`` into equal parts as far as they reach."""
+    cap: int | None = Field(default=None, ge=1)
+    """Most traces of any one slice."""
+    total: int | None = Field(default=None, ge=1)
+    """Most traces altogether."""
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if self.cap is None and self.total is None:
+            raise ValueError("without a `cap` or a `total` nothing is sampled; give one, or leave `sampling` out")
+        if self.weights == "uniform" and self.total is None:
+            raise ValueError("`weights: uniform` divides a `total`; give one, or `cap` alone")
         return self
 
 
@@ -106,6 +135,8 @@ class DistillSettings(Settings):
     """Ground truth to score redaction with."""
     suites: dict[str, str] = Field(default_factory=dict)
     teacher: TeacherSettings
+    sampling: SamplingSettings | None = None
+    """All traces that pass the filters are taught where it is left out."""
     student: StudentSettings = StudentSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,12 +20,14 @@ import jsonschema_rs
 from distill_gov.records.digest import canonical_json
 from distill_gov.records.errors import DuplicateIdError, MalformedFileError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import read_jsonl, write_jsonl
+from distill_gov.turns import turn_text
 
 __all__ = [
     "TRACE_SCHEMA",
     "Trace",
     "carried_answer",
     "located_traces",
+    "made_by_a_machine",
     "parse_trace",
     "read_traces",
     "recorded_answer",
@@ -40,6 +43,69 @@ def _text(description: str, **more: Any) -> dict[str, Any]:
 
 
 # Every description reads on from "must be": errors quote it.
+_CALL: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "an object with `function`, as OpenAI's chats have it",
+    "required": ["function"],
+    "additionalProperties": False,
+    "properties": {
+        "id": _text("text that is not blank"),
+        "type": {"const": "function", "description": "`function`, or absent"},
+        "function": {
+            "type": "object",
+            "description": "an object with `name` and `arguments`",
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+            "properties": {
+                "name": _text("text that is not blank"),
+                "arguments": {"type": "string", "description": "text: the arguments as JSON"},
+            },
+        },
+    },
+}
+# A tool may answer nothing, and who calls one need not say anything; every other turn says something.
+_MESSAGE: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "an object with `role` and `content`",
+    "required": ["role", "content"],
+    "additionalProperties": False,
+    "properties": {
+        "role": {
+            "type": "string",
+            "enum": ["user", "assistant", "system", "tool"],
+            "description": "one of user, assistant, system, tool",
+        },
+        "content": {"type": "string", "description": "text that is not blank"},
+        "tool_calls": {
+            "type": "array",
+            "minItems": 1,
+            "description": "a list of calls, or absent",
+            "items": _CALL,
+        },
+        "tool_call_id": _text("text that is not blank: the call that a tool answers"),
+        "name": _text("text that is not blank: the tool that answers"),
+        "reasoning": _text("text that is not blank: what the model thought before it answered"),
+    },
+    "allOf": [
+        {
+            "if": {"anyOf": [{"required": ["tool_calls"]}, {"properties": {"role": {"const": "tool"}}}]},
+            "else": {"properties": {"content": _text("text that is not blank")}},
+        },
+        *(
+            {
+                "if": {"required": [key]},
+                "then": {"properties": {"role": {"const": role, "description": f"{role} where there is `{key}`"}}},
+            }
+            for key, role in (
+                ("tool_calls", "assistant"),
+                ("reasoning", "assistant"),
+                ("tool_call_id", "tool"),
+                ("name", "tool"),
+            )
+        ),
+    ],
+}
+
 TRACE_SCHEMA: Final[Mapping[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": "urn:distill-gov:trace:1",
@@ -55,19 +121,18 @@ TRACE_SCHEMA: Final[Mapping[str, Any]] = {
             "type": "array",
             "description": "a list of turns, at least one of them by the user",
             "contains": {"type": "object", "properties": {"role": {"const": "user"}}, "required": ["role"]},
+            "items": _MESSAGE,
+        },
+        "context": {
+            "type": "array",
+            "minItems": 1,
+            "description": "a list of documents that the answer could draw on, or absent",
             "items": {
                 "type": "object",
-                "description": "an object with `role` and `content`",
-                "required": ["role", "content"],
+                "description": "an object with `text`, and `title` if it has one",
+                "required": ["text"],
                 "additionalProperties": False,
-                "properties": {
-                    "role": {
-                        "type": "string",
-                        "enum": ["user", "assistant", "system", "tool"],
-                        "description": "one of user, assistant, system, tool",
-                    },
-                    "content": _text("text that is not blank"),
-                },
+                "properties": {"title": _text("text that is not blank"), "text": _text("text that is not blank")},
             },
         },
         "reference": {
@@ -82,6 +147,9 @@ TRACE_SCHEMA: Final[Mapping[str, Any]] = {
             "format": "date",
             "description": "a date such as 2027-12-31 (RFC 3339), the last day on which it may be kept",
         },
+        "purpose": _text("text that is not blank, or absent"),
+        "region": _text("text that is not blank, or absent"),
+        "tenant": _text("text that is not blank, or absent"),
         "language": {
             "type": "string",
             "pattern": "^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
@@ -104,14 +172,20 @@ class Trace:
     id: str
     group: str
     """The conversation that it belongs to; the split never divides a group."""
-    messages: tuple[Mapping[str, str], ...]
-    """``{"role": ..., "content": ...}`` a turn, oldest first."""
+    messages: tuple[Mapping[str, Any], ...]
+    """``{"role": ..., "content": ...}`` a turn, oldest first; an assistant's may have ``tool_calls`` and ``reasoning``, a
+    tool's ``tool_call_id`` and ``name``."""
+    context: tuple[Mapping[str, str], ...] = ()
+    """Documents that the answer could draw on: ``{"text": ...}``, and ``title`` where it has one."""
     reference: Mapping[str, Any] | None = None
     """The right answer, field to value; ``{"text": ...}`` for free text."""
     consent: str
     licence: str
     retention_until: date
     """The last day on which the trace may be kept."""
+    purpose: str | None = None
+    region: str | None = None
+    tenant: str | None = None
     language: str | None = None
     """BCP 47."""
     tags: Mapping[str, str | bool] = field(default_factory=dict)
@@ -143,10 +217,14 @@ def parse_trace(row: Mapping[str, Any], *, where: str) -> Trace:
         id=row["id"],
         group=row["group"],
         messages=tuple(dict(message) for message in row["messages"]),
+        context=tuple(dict(document) for document in row.get("context", ())),
         reference=row.get("reference"),
         consent=row["consent"],
         licence=row["licence"],
         retention_until=date.fromisoformat(row["retention_until"]),
+        purpose=row.get("purpose"),
+        region=row.get("region"),
+        tenant=row.get("tenant"),
         language=row.get("language"),
         tags=dict(row["tags"]),
     )
@@ -178,6 +256,20 @@ def _walk(value: Any, steps: Sequence[str | int]) -> Any:
     return value
 
 
+_MADE_BY_A_MACHINE = re.compile(
+    r"([A-Za-z]{1,12}[-_])?([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=([0-9]*[a-f]){3})[0-9a-f]{16,64})(-[0-9]{1,6})?",
+    re.IGNORECASE,
+)
+
+
+def made_by_a_machine(id: str) -> bool:
+    """Whether an id is a UUID or a digest, which say nothing about a person.
+
+    One in some thousands has digits in it that look like a number of somebody's.
+    """
+    return _MADE_BY_A_MACHINE.fullmatch(id) is not None
+
+
 def shown_key(key: str) -> str:
     """A key or column name of a stranger's file as a message may show it: escaped and cut, so that it stays one line."""
     shown = json.dumps(key)[1:-1]
@@ -194,10 +286,14 @@ def trace_row(trace: Trace) -> dict[str, Any]:
         "id": trace.id,
         "group": trace.group,
         "messages": [dict(message) for message in trace.messages],
+        "context": [dict(document) for document in trace.context] or None,
         "reference": None if trace.reference is None else dict(trace.reference),
         "consent": trace.consent,
         "licence": trace.licence,
         "retention_until": trace.retention_until.isoformat(),
+        "purpose": trace.purpose,
+        "region": trace.region,
+        "tenant": trace.tenant,
         "language": trace.language,
         "tags": dict(trace.tags),
     }
@@ -245,10 +341,14 @@ def _checked(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str) -> l
     return traces
 
 
-def recorded_answer(trace: Trace) -> str | None:
-    """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``)."""
+def recorded_answer(trace: Trace, *, reasoning: bool = False) -> str | None:
+    """The answer that the trace already carries: its last turn, if the assistant's (``teacher: {kind: recorded}``).
+
+    Args:
+        reasoning: whether the answer's reasoning is part of it.
+    """
     last = trace.messages[-1]
-    return last["content"] if last["role"] == "assistant" else None
+    return turn_text(last, reasoning=reasoning) if last["role"] == "assistant" else None
 
 
 def reference_answer(trace: Trace) -> str | None:

@@ -58,13 +58,25 @@ class FieldPolicy(Settings):
         return self
 
 
-class AdmissionPolicy(Settings):
-    """Which traces may be used at all."""
+Allowed = Annotated[list[str], Field(min_length=1)]
 
-    consent: list[str] = Field(min_length=1)
-    licence: list[str] = Field(min_length=1)
+
+class AdmissionPolicy(Settings):
+    """Which traces may be used at all, and what of them.
+
+    Each list has the values that are allowed. Where ``purpose``, ``region`` or ``tenant`` is left out, that field of a trace is
+    not looked at; where it is named, a trace without the field is refused.
+    """
+
+    consent: Allowed
+    licence: Allowed
+    purpose: Allowed | None = None
+    region: Allowed | None = None
+    tenant: Allowed | None = None
     refuse_expired: bool = True
     """Traces whose ``retention_until`` has passed are not admitted."""
+    reasoning: Literal["drop", "keep"] = "drop"
+    """What becomes of the reasoning that a trace's answers come with. Kept, it is redacted and filtered like the rest."""
 
 
 class NearDuplicatePolicy(Settings):
@@ -180,6 +192,11 @@ class RedactionPolicy(Settings):
             if entity not in self.entities:
                 raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
         return self
+
+    @property
+    def keeps_reasoning(self) -> bool:
+        """Whether models may see what other models thought."""
+        return self.admission is not None and self.admission.reasoning == "keep"
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold

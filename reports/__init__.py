@@ -10,8 +10,11 @@ from typing import Any
 
 _HOME = {
     "RunRecord": "queries",
+    "audit_object": "audit",
+    "read_audit": "audit",
     "read_run": "queries",
     "run_command": "launch",
+    "write_audit": "audit",
     "write_model_card": "model_card",
     "write_report": "static",
 }

@@ -5,8 +5,12 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-__all__ = ["Html", "definition_list", "printable", "table", "text"]
+__all__ = ["Html", "definition_list", "page", "printable", "table", "text"]
+
+# Even if an escape were forgotten somewhere, a browser that honours this runs no script and loads nothing.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 class Html(str):
@@ -70,3 +74,21 @@ def _right(place: int, numeric: Sequence[int]) -> str:
 def definition_list(rows: Iterable[tuple[str, object]]) -> Html:
     """Names and values."""
     return Html("<dl>" + "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in rows) + "</dl>")
+
+
+def page(title: str, body: str, banner: str = "") -> str:
+    """A whole page: self-contained, no script, nothing loaded from elsewhere.
+
+    Args:
+        title: the window's.
+        body: markup.
+        banner: markup above the sheet.
+    """
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{text(_POLICY)}">\n'
+        f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n"
+        f'<body>\n{banner}<div class="sheet">\n{body}</div>\n</body>\n</html>\n'
+    )

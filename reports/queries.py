@@ -41,7 +41,7 @@ from reports.record import (
     SpeedRow,
     Training,
 )
-from reports.suppression import K, shown_count, shown_counts
+from reports.suppression import K, shown_count, shown_counts, shown_slices
 from reports.trust import (
     project_of,
     read_checked_ledger,
@@ -303,7 +303,9 @@ def _funnel(files: RunFiles, run: RunLayout, build: Part[StageManifest]) -> Part
         _check_balance(books)
         drops = files.load(run.decisions, lambda path: _drops(path, books))
         origin = _fact(manifest, "origin", dict[str, int]) or {}
-        return Part(Funnel(tuple(books), drops, tuple(shown_counts(origin).items())))
+        slices = _fact(manifest, "slices", _SlicesFact)
+        counts = {name: asdict(row) for name, row in slices.counts.items()} if slices else {}
+        return Part(Funnel(tuple(books), drops, tuple(shown_counts(origin).items()), tuple(shown_slices(counts))))
 
     return build.then(made, where=_BUILD)
 
@@ -328,6 +330,19 @@ def _drops(path: Path, books: Sequence[StageBalance]) -> tuple[DropRow, ...]:
     order = {line.stage: place for place, line in enumerate(books)}
     keys = sorted(counts, key=lambda key: (order.get(key[0], len(order)), -counts[key], key))
     return tuple(DropRow(*key, n=counts[key]) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _SliceCounts:
+    traces: int
+    teaching: int
+    holdout: int
+
+
+@dataclass(frozen=True, slots=True)
+class _SlicesFact:
+    by: str
+    counts: dict[str, _SliceCounts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gates.policy import GateRule
 from gates.verdict import Verdict
 from reports.headline import Headline
 from reports.loading import Part
+from reports.suppression import FocusRow
 from reports.wording import Mark
 
 __all__ = [
@@ -95,6 +96,8 @@ class Funnel:
     drops: Part[tuple[DropRow, ...]]
     origin: tuple[tuple[str, str], ...]
     """Where the traces came from, counts as they may be shown."""
+    slices: tuple[FocusRow, ...] = ()
+    """Each slice's share of what came in, is taught and is held out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from distill_gov.records.files import write_text
 from distill_gov.records.layout import RunLayout
 from reports.charts import interval_chart, reliability_diagram
 from reports.loading import Part
-from reports.markup import Html, definition_list, table, text
+from reports.markup import Html, definition_list, page, table, text
 from reports.queries import read_run
 from reports.record import Funnel, GateRow, LedgerView, RedactionSummary, Reliability, RunRecord, Training
 from reports.suppression import K
@@ -19,8 +19,6 @@ from reports.wording import ABSENT, NOT_DONE, SEEN_BY_RATERS, SIMULATED, STATEME
 __all__ = ["interval_charts", "render", "write_report"]
 
 _LAST_ENTRIES = 20
-# Even if an escape were forgotten somewhere, a browser that honours this runs no script and loads nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 T = TypeVar("T")
 
@@ -46,18 +44,12 @@ def render(record: RunRecord) -> str:
     head = record.headline
     banner = f'<p class="simulated" role="note">{text(SIMULATED)}</p>' if record.simulated else ""
     sections = "".join(section(record) for section in _SECTIONS)
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{text(_POLICY)}">\n'
-        f"<title>{text(head.state)} · {text(record.run)} under {text(record.policy)}</title>\n"
-        f"<style>\n{style}</style>\n</head>\n"
-        f'<body>\n{banner}<div class="sheet">\n{_first_screen(record)}\n<main>\n{sections}</main>\n'
+    body = (
+        f"{_first_screen(record)}\n<main>\n{sections}</main>\n"
         f"<footer><p>{text(STATEMENT)}</p><p>This page is derived from the run's files; the files are the evidence. "
         f"<code>distill-gov verify --run {text(record.run)}</code> checks them and decides again.</p></footer>\n"
-        "</div>\n</body>\n</html>\n"
     )
+    return page(f"{head.state} · {record.run} under {record.policy}", body, banner)
 
 
 # --- the first screen
@@ -371,7 +363,13 @@ def _funnel(funnel: Funnel) -> str:
     books = table(
         "In + made = kept + dropped + reserved; a stage takes in what the one before kept.", head, rows, numeric=range(2, 7)
     )
-    return books + (origin if funnel.origin else "") + drops
+    slices = table(
+        f"What the student sees of each slice, and what it is judged on. Counts under {K} are shown as <{K}.",
+        ("Slice", "Traces", "Teaching", "Holdout"),
+        [(row.name, row.traces, row.teaching, row.holdout) for row in funnel.slices],
+        numeric=(1, 2, 3),
+    )
+    return books + (origin if funnel.origin else "") + (slices if funnel.slices else "") + drops
 
 
 def _redaction(r: RedactionSummary) -> str:

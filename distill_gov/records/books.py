@@ -31,6 +31,8 @@ class Decision:
     """A reason code, never text of the item."""
     parent: str | None = None
     """The item this one was made from, for items that a stage made."""
+    slice: str = ""
+    """The slice of the trace, redacted; empty where it has none."""
 
 
 DECISION_FORMAT = "decisions"
@@ -44,6 +46,7 @@ DECISION_SCHEMA = pa.schema(
         pa.field("rule_version", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("parent", pa.string()),
+        pa.field("slice", pa.string(), nullable=False),
     ]
 )
 

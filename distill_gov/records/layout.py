@@ -148,12 +148,17 @@ class RunLayout:
     def is_page(self, path: Path) -> bool:
         """Whether a page of that name may lie there; its content is derived and proves nothing."""
         named = path.name.removeprefix("report.").removesuffix(".html")
-        known = [self.report(), self.model_card, *([self.report(named)] if _is_name(named) else [])]
+        known = [self.report(), self.audit, self.model_card, *([self.report(named)] if _is_name(named) else [])]
         return path in known
 
     def report(self, policy: str | None = None) -> Path:
         """The page under the project's own policy, or under another one that is named."""
         return self.pages / ("report.html" if policy is None else f"report.{_checked(policy, 'policy')}.html")
+
+    @property
+    def audit(self) -> Path:
+        """The audit of the teaching set."""
+        return self.pages / "audit.html"
 
     @property
     def model_card(self) -> Path:

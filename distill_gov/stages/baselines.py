@@ -11,7 +11,7 @@ from distill_gov.records.files import read_jsonl
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages import train as training
 from distill_gov.stages.bench import Bench
-from distill_gov.stages.chats import user_text
+from distill_gov.stages.chats import prompt_text, user_text
 from distill_gov.stages.controls import untrained_student
 from distill_gov.stages.scoring import best
 from distill_gov.stages.settled import HOLDOUT
@@ -49,7 +49,7 @@ def small_prompted(bench: Bench) -> None:
     aligned = read_manifest(bench.run.layout.manifest("build")).facts["alignments"]
     alignments = {name: _untouched(a, orders.get(name, 1)) for name, a in aligned.items()}
     spec = prompted_spec(bench.project, alignments, untrained_student(bench))
-    texts = [user_text(c.messages) for c in bench.suites[HOLDOUT]]
+    texts = [prompt_text(c.messages) for c in bench.suites[HOLDOUT]]
     with bench.pool(spec) as pool, bench.clock.step("small_prompted: holdout", 2 * len(texts)) as advance:
         found = teacher_answers(pool, texts, advance)
     _note(bench, "small_prompted", _decided(bench, found), "the untrained small model behind the teacher's long prompt")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.records.manifest import read_manifest
-from distill_gov.stages.chats import user_text
+from distill_gov.stages.chats import prompt_text
 from distill_gov.stages.scoring import Answered, Scorer
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, versions
 from distill_gov.stages.student_worker import student_spec
@@ -118,13 +118,13 @@ class Bench:
         with self.pool(spec) as pool:
             for suite, cases in self.suites.items():
                 if suite != FORMAT_SUITE:
-                    texts = [user_text(c.messages) for c in cases]
+                    texts = [prompt_text(c.messages) for c in cases]
                     with self.clock.step(f"teacher: {suite}", 2 * len(texts)) as advance:
                         self._note_answers("teacher", suite, teacher_answers(pool, texts, advance, keep_failures=True))
         chosen = self._to_time("teacher")
         cached = anew = None
         if chosen:
-            texts = [user_text(c.messages) for c in chosen]
+            texts = [prompt_text(c.messages) for c in chosen]
             with self.clock.step("teacher: time alone", 2 * len(texts)) as advance:
                 cached, anew = time_teacher(spec, texts, advance)
         self._keep_all(teacher_subject(self.project, spec), chosen, cached)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,12 @@ from distill_gov.stages.carried import clean_answered, free_texts
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.identifiers import presentable, presentable_traces
+from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
+from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
 from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
+from distill_gov.teaching_set.sampling import sampled_out, slice_of
 from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
 from evals.holdout import open_holdout
 from redaction.filters import AnswerItem, PromptItem, answer_filters, first_hit, prompt_filters
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
+    from distill_gov.settings import DistillSettings
     from distill_gov.teachers.soft_targets import SoftTargets
     from distill_gov.workers import Pool
     from evals.decisions import AnswerFormat
@@ -44,7 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
-STAGES = ("admission", "reserve", "redaction", "prompt_filters", "teacher", "answer_filters")
+STAGES = ("admission", "reserve", "redaction", "prompt_filters", "sampling", "teacher", "answer_filters")
+
+_READ_EVERYWHERE = ("prompt/injection",)
+"""Filters of prompts that also look at what comes with them: an injection may stand in a document or in a tool's result."""
 
 
 @dataclass
@@ -83,6 +90,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     # What a killed build left is made again, so nothing of it may be taken for this one's.
     shutil.rmtree(layout.teaching, ignore_errors=True)
     _check_floor(project)
+    _check_sampling(project)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
@@ -93,22 +101,28 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     with clock.step("redacting", len(remaining) + len(holdout)) as advance:
         chats = _clean(project, remaining, decisions, advance)
         guarded = [c.text for c in _advancing(clean_chats(redactor, [(t.id, asked(t)) for t in holdout]), advance)]
+    by_id = {t.id: t for t in traces}
     with clock.step("filtering prompts"):
         chats = _filter_prompts(redactor.policy, chats, guarded, decisions)
+        chats = _sample(project, chats, by_id, decisions)
     if not chats:
         raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
-    by_id = {t.id: t for t in traces}
+    recall = redaction_recall(project, chats, by_id)
     answers, findings, facts, pool = _answers(project, chats, by_id, clock)
+    facts["redaction_recall"] = recall
     try:
         kept = _filter_answers(project, chats, answers, decisions, findings)
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
         examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
         scan = _scan(project, kept, examples)
+        taught = [by_id[c.trace] for c in kept]
+        facts |= {"turns": turns_taught(project, taught), "slices": _slices(settings, traces, taught, holdout)}
         targets = _score(project, pool, kept, answers, examples, facts, clock)
     finally:
         if pool is not None:
             pool.__exit__()
+    decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
@@ -124,9 +138,12 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
             "gold": s.gold,
             "answer schema": s.answer_schema,
             "redaction.yaml": "redaction.yaml",
+            "pii_spans": s.pii_spans,
         },
     )
     teaching = {"teacher": s.teacher.model_dump(mode="json"), "seed": s.seed, "model_input": s.model_input}
+    if s.sampling is not None:
+        teaching["sampling"] = s.sampling.model_dump(mode="json")
     inputs |= {
         "holdout": seal,
         "distill.yaml (teacher)": digest_json(teaching),
@@ -150,6 +167,17 @@ def _check_floor(project: Project) -> None:
             )
 
 
+def _check_sampling(project: Project) -> None:
+    sampling, tags = project.settings.sampling, project.redactor.policy.tags
+    if sampling is not None and sampling.by not in ("language", *tags):
+        near = difflib.get_close_matches(sampling.by, ["language", *tags], n=1, cutoff=0.5)
+        raise UnknownKeyError(
+            f"`{sampling.by}` is no tag that redaction.yaml lets travel",
+            where="distill.yaml: sampling.by",
+            fix=f"Did you mean `{near[0]}`?" if near else "Add it to `tags` there, or name another.",
+        )
+
+
 def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[Decision]) -> list[Trace]:
     kept = []
     for trace in traces:
@@ -158,6 +186,13 @@ def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[De
         if reason is None:
             kept.append(trace)
     return kept
+
+
+def _sliced(decisions: Sequence[Decision], traces: Sequence[Trace]) -> list[Decision]:
+    """The decisions with the slices of the traces that they, or the questions to their answers, are about."""
+    named = {t.id: str(t.tags.get("slice", "")) for t in traces}
+    of = {**named, **{answer_id(trace): name for trace, name in named.items()}}
+    return [replace(decision, slice=of.get(decision.item, "")) for decision in decisions]
 
 
 def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:
@@ -220,10 +255,36 @@ def _filter_prompts(
     kept = []
     for chat in chats:
         hit = first_hit(filters, PromptItem(chat.trace, chat.text))
+        if hit is None and chat.beside:
+            everywhere = [f for f in filters if f.rule in _READ_EVERYWHERE]
+            hit = first_hit(everywhere, PromptItem(chat.trace, chat.beside))
         decisions.append(_decision("prompt_filters", chat.trace, hit.rule if hit else None, hit.reason_code if hit else ""))
         if hit is None:
             kept.append(chat)
     return kept
+
+
+def _sample(
+    project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace], decisions: list[Decision]
+) -> list[CleanChat]:
+    sampling = project.settings.sampling
+    passed = [traces[c.trace] for c in chats]
+    out = sampled_out(passed, sampling, project.keyring.subkey("sampling")) if sampling else {}
+    for chat in chats:
+        reason = out.get(chat.trace)
+        decisions.append(_decision("sampling", chat.trace, f"sampling/{reason}" if reason else None, reason or ""))
+    return [c for c in chats if c.trace not in out]
+
+
+def _slices(
+    settings: DistillSettings, traces: Sequence[Trace], taught: Sequence[Trace], holdout: Sequence[Trace]
+) -> dict[str, Any]:
+    """How many traces of each slice came in, are taught, and are held out."""
+    by = settings.sampling.by if settings.sampling else "slice"
+    parts = {"traces": traces, "teaching": taught, "holdout": holdout}
+    counts = {part: Counter(slice_of(t, by) for t in held) for part, held in parts.items()}
+    names = sorted(set().union(*counts.values()))
+    return {"by": by, "counts": {name: {part: counts[part][name] for part in parts} for name in names}}
 
 
 # -- the teacher ----------------------------------------------------------------------------------------------------------
@@ -239,7 +300,7 @@ def _answers(
     given = {c.trace: _given(project, traces[c.trace], c) for c in chats}
     teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
     with clock.step("teacher answers", 2 * len(chats)) as advance:
-        found = teacher_answers(teacher.pool, [c.text for c in chats], advance, [given[c.trace] for c in chats])
+        found = teacher_answers(teacher.pool, [c.prompt for c in chats], advance, [given[c.trace] for c in chats])
     answers = {
         c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
     }
@@ -365,7 +426,7 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
     for index, message in enumerate(example.messages):
-        own = tuple(f for f in chat.findings if (f.item, f.field) == (example.trace, f"/{index}/content"))
+        own = tuple(f for f in chat.findings if f.item == example.trace and f.field.startswith(f"/{index}/"))
         yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
     for text in free_texts(example.answer, project.format_or_none):
         yield Redacted(text, (), tuple(placeholders(text)))
@@ -389,7 +450,7 @@ def _score(
     written = [json.loads(e.answer) for e in examples]
     values = [{n: value[n] for n in names} for value in written]
     with clock.step("teacher scores", len(examples)) as advance:
-        scored = teacher_scores(pool, [c.text for c in chats], values, [e.answer for e in examples], advance)
+        scored = teacher_scores(pool, [c.prompt for c in chats], values, [e.answer for e in examples], advance)
     # What the trainer holds the soft targets against.
     facts["soft_targets"] = {"teacher": pool.spec.identity}
     return assembled(project, pool.spec.identity, chats, examples, answers, scored)

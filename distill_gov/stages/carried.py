@@ -10,9 +10,10 @@ from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.teaching_set.examples import answer_id
-from distill_gov.traces import Trace, carried_answer
+from distill_gov.traces import Trace, carried_answer, recorded_answer
+from distill_gov.turns import Turn
 from evals.decisions import AnswerFormat
-from redaction import Redactor
+from redaction import Finding, Redactor
 from redaction.documents import string_leaves, with_leaves
 
 __all__ = ["clean_answered", "free_texts"]
@@ -27,6 +28,8 @@ class _Answer:
     """The JSON object, or the text itself where it is none of the format."""
     parts: Mapping[str, str]
     """What people read of it, by JSON pointer into ``value``."""
+    turn: Turn | None = None
+    """The turn that it is, where that holds more than a text: it is redacted part by part."""
 
     @classmethod
     def of(cls, text: str, answer: AnswerFormat | None) -> _Answer:
@@ -34,6 +37,11 @@ class _Answer:
         # Decisions are labels of the schema, nobody's words; what is not of the format is redacted whole.
         decided = {f"/{field.name}" for field in answer.fields} if answer is not None and value is not text else set()
         return cls(text, value, {pointer: part for pointer, part in string_leaves(value) if pointer not in decided})
+
+    @property
+    def turns(self) -> list[Turn]:
+        """What is redacted behind the chat: one turn for each part."""
+        return [self.turn] if self.turn else [{"role": "assistant", "content": text} for text in self.parts.values()]
 
     def with_parts(self, parts: Mapping[str, str], answer: AnswerFormat | None) -> str:
         if parts == self.parts:
@@ -70,23 +78,37 @@ def clean_answered(
         answer: the answers' format; None for free text.
         carried: the answer of a trace.
     """
-    answers = [None if text is None else _Answer.of(text, answer) for text in map(carried, traces)]
-    whole = (
-        (
-            trace.id,
-            [*asked(trace), *({"role": "assistant", "content": text} for text in (found.parts.values() if found else ()))],
-        )
-        for trace, found in zip(traces, answers, strict=True)
-    )
+    reasoning = redactor.policy.keeps_reasoning and answer is None
+    answers = [_brought_along(trace, carried(trace), answer, reasoning) for trace in traces]
+    whole = ((trace.id, [*asked(trace), *(found.turns if found else ())]) for trace, found in zip(traces, answers, strict=True))
     for trace, found, chat in zip(traces, answers, clean_chats(redactor, whole), strict=True):
         yield chat if found is None or not chat.messages else _apart(chat, len(asked(trace)), found, answer)
 
 
+def _brought_along(trace: Trace, text: str | None, answer: AnswerFormat | None, reasoning: bool) -> _Answer | None:
+    last = trace.messages[-1]
+    if text is None or text != recorded_answer(trace) or not (last.get("tool_calls") or last.get("reasoning")):
+        return None if text is None else _Answer.of(text, answer)
+    # Reasoning is taught with a free text; a structured answer has no place for it.
+    turn = {name: value for name, value in last.items() if name != "reasoning" or reasoning}
+    if set(turn) <= {"role", "content"}:
+        return _Answer.of(text, answer)
+    whole = recorded_answer(trace, reasoning=reasoning) or ""
+    return _Answer(whole, whole, {"": whole}, turn)
+
+
 def _apart(chat: CleanChat, count: int, found: _Answer, answer: AnswerFormat | None) -> CleanChat:
     """The chat of the first ``count`` messages, and beside it the answer put together again."""
-    places = {f"/{count + index}/content": pointer for index, pointer in enumerate(found.parts)}
-    clean = dict(zip(found.parts, (m["content"] for m in chat.messages[count:]), strict=True))
-    findings = tuple(
-        replace(f, item=answer_id(chat.trace), field=places[f.field]) if f.field in places else f for f in chat.findings
-    )
+    pointers = list(found.parts)
+    clean = dict(zip(pointers, (m["content"] for m in chat.messages[count:]), strict=True))
+    findings = tuple(_of_answer(f, chat.trace, count, pointers) for f in chat.findings)
     return replace(chat, messages=chat.messages[:count], findings=findings, answer=found.with_parts(clean, answer))
+
+
+def _of_answer(finding: Finding, trace: str, count: int, pointers: Sequence[str]) -> Finding:
+    """A finding behind the chat's own turns as one of the answer."""
+    _, index, rest = finding.field.split("/", 2)
+    if int(index) < count:
+        return finding
+    within = rest.removeprefix("content") if f"{rest}/".startswith("content/") else f"/{rest}"
+    return replace(finding, item=answer_id(trace), field=pointers[int(index) - count] + within)

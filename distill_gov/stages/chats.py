@@ -8,14 +8,17 @@ from itertools import islice
 
 from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
+from distill_gov.turns import Turn, context_turn, is_context, named_results, turn_text
 from redaction import Finding, Redactor
 from redaction.findings import Redacted
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
+from redaction.surrogates import placeholders
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text"]
 
 Messages = tuple[Mapping[str, str], ...]
+"""``role`` and ``content`` and nothing else: turns as models read them."""
 
 _BATCH = 256
 
@@ -34,13 +37,25 @@ class CleanChat:
 
     @property
     def text(self) -> str:
+        """What the user wrote."""
         return user_text(self.messages)
 
+    @property
+    def prompt(self) -> str:
+        """What a prompted teacher reads."""
+        return prompt_text(self.messages)
 
-def asked(trace: Trace) -> list[Mapping[str, str]]:
-    """A trace's messages without the answer it may end with."""
-    messages = list(trace.messages)
-    return messages[:-1] if recorded_answer(trace) is not None else messages
+    @property
+    def beside(self) -> str:
+        """What neither the user nor the models wrote, and nobody of ours either: context documents and tool results."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "tool" or is_context(m))
+
+
+def asked(trace: Trace) -> list[Turn]:
+    """A trace's messages behind its context documents, without the answer that it may end with."""
+    context = context_turn(trace.context)
+    messages = named_results(trace.messages)
+    return [*([context] if context else []), *(messages[:-1] if recorded_answer(trace) is not None else messages)]
 
 
 def user_text(messages: Sequence[Mapping[str, str]]) -> str:
@@ -48,37 +63,64 @@ def user_text(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(m["content"] for m in messages if m["role"] == "user")
 
 
-def clean_chat(redactor: Redactor, trace: Trace, messages: Sequence[Mapping[str, str]]) -> CleanChat:
+def prompt_text(messages: Sequence[Mapping[str, str]]) -> str:
+    """What a prompted teacher reads of a chat: the context documents, where there are some, and what the user wrote."""
+    shown = [m["content"] for m in messages[:1] if is_context(m)]
+    return "\n\n".join([*shown, user_text(messages)])
+
+
+def clean_chat(redactor: Redactor, trace: Trace, messages: Sequence[Turn]) -> CleanChat:
     """Redact one chat. A chat that could not be redacted comes back refused and empty, never raw."""
     [chat] = clean_chats(redactor, [(trace.id, messages)])
     return chat
 
 
-def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Mapping[str, str]]]]) -> Iterator[CleanChat]:
-    """As :func:`clean_chat`, of many (trace id, messages), lazily and in order; cheaper than one by one."""
-    source = iter(chats)
+def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
+    """As :func:`clean_chat`, of many (trace id, messages), lazily and in order; cheaper than one by one.
+
+    Calls, results and (where the policy keeps it) reasoning are redacted part by part, and only then written as text.
+    """
+    reasoning = redactor.policy.keeps_reasoning
+    source = ((trace, [_read_by_models(turn, reasoning) for turn in messages]) for trace, messages in chats)
     while batch := list(islice(source, _BATCH)):
         yield from _clean_batch(redactor, batch)
 
 
-def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> Iterator[CleanChat]:
+def _read_by_models(turn: Turn, reasoning: bool) -> Turn:
+    """A turn without what no model reads: ids and types of calls, and the reasoning that the policy drops."""
+    names = ["role", "content", *(["name"] if turn["role"] == "tool" else []), *(["reasoning"] if reasoning else [])]
+    kept = {name: turn[name] for name in names if name in turn}
+    calls = [{"function": dict(call["function"])} for call in turn.get("tool_calls", ())]
+    return {**kept, "tool_calls": calls} if calls else kept
+
+
+def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
     redacted = list(redactor.redact_chats(batch))
     texts = [() if isinstance(done, DistillGovError) else _texts(done) for done in redacted]
     left = _left(redactor, texts)
-    for (trace, _), done, again in zip(batch, redacted, left, strict=True):
+    for (trace, _), done, chat, again in zip(batch, redacted, texts, left, strict=True):
         if isinstance(done, DistillGovError) or again is None:
             yield CleanChat(trace, (), (), "recogniser_failed")
             continue
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None
-        clean = tuple({"role": m["role"], "content": m["content"]} for m in done.messages)
+        clean = tuple({"role": m["role"], "content": text.text} for m, text in zip(done.messages, chat, strict=True))
         yield CleanChat(trace, clean, done.findings, refused)
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
+    """Each turn as models read it. In arguments of calls only strings were redacted: the residual scan sees the rest here."""
+    texts = [turn_text(message, reasoning=True) for message in done.messages]
+    found: list[list[Finding]] = [[] for _ in texts]
+    for finding in done.findings:
+        found[int(finding.field.split("/", 2)[1])].append(finding)
     return tuple(
-        Redacted(message["content"], tuple(f for f in done.findings if f.field == pointer), tuple(done.issued.get(pointer, ())))
-        for pointer, message in ((f"/{index}/content", m) for index, m in enumerate(done.messages))
+        Redacted(
+            text,
+            tuple(own),
+            tuple(done.issued.get(f"/{n}/content", ())) if text == message["content"] else tuple(placeholders(text)),
+        )
+        for n, (text, own, message) in enumerate(zip(texts, found, done.messages, strict=True))
     )
 
 

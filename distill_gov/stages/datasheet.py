@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import StageBalance
 from gates.policy import shown
+from reports.suppression import shown_count, shown_slices
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -33,13 +34,46 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         "| stage | unit | in | made | kept | dropped | reserved |",
         "|---|---|---|---|---|---|---|",
         *(f"| {b.stage} | {b.unit} | {b.came_in} | {b.made} | {b.kept} | {b.dropped} | {b.reserved} |" for b in books),
+        *_slices(facts.get("slices", {})),
+        *_turns(facts.get("turns", {}), project),
         "",
         "Personal values replaced, by entity: "
         + (", ".join(f"{n} {c}" for n, c in sorted(redaction["by_entity"].items())) or "none")
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
+        *_recall(facts.get("redaction_recall", {})),
         "",
     ]
     return "\n".join(lines)
+
+
+def _recall(recall: Mapping[str, Any]) -> list[str]:
+    if not recall:
+        return []
+    return [f"Of {recall['spans']} values known beforehand (`pii_spans`), {recall['covered']} were wholly covered."]
+
+
+def _slices(slices: Mapping[str, Any]) -> list[str]:
+    """Each slice's share of what came in, is taught and is held out: what the student sees more of than it will meet."""
+    rows = shown_slices(slices.get("counts", {}))
+    if not rows:
+        return []
+    lines = [f"| {' | '.join([row.name.replace('|', chr(92) + '|'), row.traces, row.teaching, row.holdout])} |" for row in rows]
+    return ["", f"| {slices['by']} | traces | teaching | holdout |", "|---|---|---|---|", *lines]
+
+
+def _turns(turns: Mapping[str, int], project: Project) -> list[str]:
+    """What the traces held beside plain turns, and what of it is not taught."""
+    keeps = project.redactor.policy.keeps_reasoning
+    why = "a structured answer has no place for it" if keeps else "redaction.yaml drops it"
+    told = {
+        "context": "The student reads the context documents of {} traces.",
+        "tools": "The student reads the tool calls and results of {} traces, as text; ids of calls are left out.",
+        "reasoning_taught": "The student is taught the reasoning of {} traces.",
+        "reasoning_left_out": f"Not taught: the reasoning of {{}} traces ({why}).",
+        "unread_by_teacher": "Not read by the teacher, but by the student: the turns of {} traces that are neither the user's "
+        "nor context documents.",
+    }
+    return ["", *(said.format(shown_count(turns[name])) for name, said in told.items() if turns.get(name))]
 
 
 def _sources(facts: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.records.errors import BadInputError, MissingFileError
-from distill_gov.records.files import read_jsonl, read_parquet
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
 from distill_gov.stages.baselines import BASELINES
 from distill_gov.stages.bench import Bench
@@ -18,11 +17,9 @@ from distill_gov.stages.identifiers import presentable_traces
 from distill_gov.stages.registration import EVALUATION, register
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.suites import as_cases, format_cases
-from distill_gov.teaching_set.examples import read_examples
 from distill_gov.traces import Trace
 from evals.cases import Case, dataset_digest
 from evals.evidence import write_subjects
-from redaction.findings import FINDING_FORMAT
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
@@ -107,7 +104,6 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
             "baselines": bench.baselines,
             "speed": bench.speed,
             "tokens": bench.tokens,
-            "redaction_recall": _redaction_recall(project, run),
             "model_input": s.model_input,
         },
         started=started,
@@ -131,7 +127,7 @@ def _wanted(settings: EvaluateSettings, only: Sequence[str] | None) -> list[str]
 def _files(project: Project) -> dict[str, str]:
     """Digests of the files that are read beside the holdout."""
     s = project.settings
-    named = {"answer schema": s.answer_schema, "labels": s.labels, "pii_spans": s.pii_spans}
+    named = {"answer schema": s.answer_schema, "labels": s.labels}
     named |= {f"suite {name}": path for name, path in s.suites.items()}
     return file_inputs(project.layout.root, named)
 
@@ -159,16 +155,3 @@ def _suites(project: Project, run: Run, clock: Prepared) -> tuple[dict[str, list
     if len(set(ids)) != len(ids):
         raise BadInputError("two suites share a case id", where="distill.yaml: suites", fix="Give every case its own id.")
     return suites, traces
-
-
-def _redaction_recall(project: Project, run: Run) -> dict[str, float]:
-    """Share of the ground-truth spans of the kept traces that a finding wholly covers (needs ``pii_spans`` and a build)."""
-    if not project.settings.pii_spans or not run.layout.findings.exists():
-        return {}
-    found: dict[str, list[tuple[int, int]]] = {}
-    for row in read_parquet(run.layout.findings, format=FINDING_FORMAT):
-        found.setdefault(row["item"], []).append((row["start"], row["end"]))
-    seen = {e.trace for e in read_examples(run.layout.examples)}
-    spans = [row for _, row in read_jsonl(project.file(project.settings.pii_spans)) if row["id"] in seen]
-    covered = sum(any(a <= row["start"] and row["end"] <= b for a, b in found.get(row["id"], [])) for row in spans)
-    return {"spans": float(len(spans)), "covered_recall": covered / len(spans)} if spans else {}

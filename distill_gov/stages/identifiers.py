@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distill_gov.records.errors import MalformedFileError
-from distill_gov.traces import Trace, located_traces
+from distill_gov.traces import Trace, located_traces, made_by_a_machine
 from redaction import Redactor
 
 if TYPE_CHECKING:
@@ -18,12 +17,6 @@ __all__ = ["presentable", "presentable_traces"]
 
 _RANDOM = frozenset({"api_key/entropy", "api_key/hex"})
 """Rules that find what looks random. In a text that is a secret; as an id it is what says least about a person."""
-
-_MADE_BY_A_MACHINE = re.compile(
-    r"([A-Za-z]{1,12}[-_])?([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=([0-9]*[a-f]){3})[0-9a-f]{16,64})(-[0-9]{1,6})?",
-    re.IGNORECASE,
-)
-"""UUIDs and digests. One in some thousands has digits in it that look like a number of somebody's."""
 
 
 def presentable_traces(project: Project, name: str) -> list[Trace]:
@@ -61,7 +54,7 @@ def _refuse_personal(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -
         text: entity
         for text, found in zip(texts, redactor.detect_many(texts), strict=True)
         for entity, _, _, _, rule in found
-        if rule not in _RANDOM and not _MADE_BY_A_MACHINE.fullmatch(text)
+        if rule not in _RANDOM and not made_by_a_machine(text)
     }
     for where, key, text in names:
         if text in personal:

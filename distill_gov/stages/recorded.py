@@ -21,9 +21,10 @@ def recorded_answers(project: Project, traces: Sequence[Trace]) -> list[str] | N
 
     A subject that answered only some of the cases would not be comparable.
     """
+    reasoning = project.redactor.policy.keeps_reasoning and project.answer_schema is None
     answers = []
     for trace in traces:
-        answer = recorded_answer(trace)
+        answer = recorded_answer(trace, reasoning=reasoning)
         if answer is None:
             answer = reference_answer(trace)
             if answer is None or (project.answer_schema is not None and not judge(answer, project.answer_schema).valid):

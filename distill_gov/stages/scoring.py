@@ -13,6 +13,7 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.stages.chats import asked, clean_chat
 from distill_gov.stages.detections import Detections
 from distill_gov.stages.settled import FORMAT_SUITE
+from distill_gov.turns import turn_text
 from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
 from evals.catalogue import SCHEMA_VALID
@@ -109,7 +110,7 @@ class Scorer:
                     where=f"suite {case.suite}",
                     fix="Mend or remove the case.",
                 )
-            prompt = "\n".join(m["content"] for m in seen)
+            prompt = "\n".join(turn_text(m) for m in seen)
             read = _Read(text, self._stated(case, text), chat.messages[-1]["content"], prompt, "imported")
             results.append(self._result(subject, dataset, case, read))
         return results

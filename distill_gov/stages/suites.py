@@ -9,6 +9,7 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chats
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
 from distill_gov.traces import Trace, read_traces
+from distill_gov.turns import turn_text
 from evals.cases import Case
 from evals.catalogue import lookup
 from evals.score import counts
@@ -51,6 +52,10 @@ def _case(project: Project, suite: str, trace: Trace, messages: Messages, carrie
     )
 
 
+def _as_read(trace: Trace) -> Messages:
+    return tuple({"role": turn["role"], "content": turn_text(turn)} for turn in asked(trace))
+
+
 def _carries_pii(trace: Trace, chat: CleanChat) -> bool:
     """Found by the redaction, or known from the tag: what redaction missed must not leave the denominator with it."""
     return bool(chat.findings) or trace.tags.get("pii") is True
@@ -80,7 +85,7 @@ def planned_cases(project: Project, policy: Policy) -> dict[str, int]:
     """
     files = {HOLDOUT: project.settings.holdout, **project.settings.suites}
     suites: dict[str, list[Case]] = {
-        name: [_case(project, name, t, tuple(asked(t)), t.tags.get("pii") is True) for t in read_traces(project.file(path))]
+        name: [_case(project, name, t, _as_read(t), t.tags.get("pii") is True) for t in read_traces(project.file(path))]
         for name, path in files.items()
     }
     if project.answer_schema is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_bytes
-from distill_gov.stages.chats import CleanChat, user_text
+from distill_gov.stages.chats import CleanChat, prompt_text
 from distill_gov.teachers.soft_targets import SoftTargets, identity
 from distill_gov.teaching_set.examples import TeachingExample
 from evals.decisions import AnswerFormat, LabelTrie
@@ -111,7 +111,7 @@ def target_identities(project: Project, teacher: str, examples: Sequence[Teachin
     t = project.settings.teacher
     vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode())
     return {
-        e.id: identity(teacher, vocabulary, TEMPLATE, user_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
+        e.id: identity(teacher, vocabulary, TEMPLATE, prompt_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
         for e in examples
     }
 

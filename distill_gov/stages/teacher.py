@@ -13,7 +13,7 @@ import numpy as np
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
 from distill_gov.stages.carried import clean_answered
-from distill_gov.stages.chats import CleanChat, clean_chats
+from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.settled import versions
 from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
@@ -41,9 +41,9 @@ def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
 
 
 def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
-    chats = list(clean_chats(project.redactor, [(t.id, t.messages) for t in traces]))
+    chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in traces]))
     _refuse_unredacted(chats)
-    return [c.text for c in chats]
+    return [c.prompt for c in chats]
 
 
 def _refuse_unredacted(chats: Sequence[CleanChat]) -> None:
@@ -58,7 +58,7 @@ def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
     chats = list(clean_answered(project.redactor, known, project.format, reference_answer))
     _refuse_unredacted(chats)
     return [
-        {"message": chat.text, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
+        {"message": chat.prompt, **{name: str(value) for name, value in json.loads(chat.answer or "{}").items()}}
         for chat in chats
     ]
 
@@ -107,7 +107,7 @@ def admitted_teacher(
     s = project.settings
     dev = read_traces(project.file(s.dev))
     _, held = _gold(project)
-    texts = [*_texts(project, dev), *(c.text for c, _ in referenced), *_texts(project, held)]
+    texts = [*_texts(project, dev), *(c.prompt for c, _ in referenced), *_texts(project, held)]
     truth = [dict(t.reference or {}) for t in dev] + [dict(r) for _, r in referenced] + [dict(t.reference or {}) for t in held]
     fitted = len(dev) + len(referenced)
     fields = project.format.fields

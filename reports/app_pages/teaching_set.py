@@ -22,6 +22,9 @@ if record.funnel.content:
         st.dataframe(frame(("Stage", "Outcome", "Rule", "Reason", "n"), drops), hide_index=True)
     if funnel.origin:
         st.dataframe(frame(("Origin", "Traces"), funnel.origin), hide_index=True)
+    if funnel.slices:
+        slices = [(row.name, row.traces, row.teaching, row.holdout) for row in funnel.slices]
+        st.dataframe(frame(("Slice", "Traces", "Teaching", "Holdout"), slices), hide_index=True)
 
 st.subheader("Redaction")
 say_why_absent(record.redaction, "Redaction")

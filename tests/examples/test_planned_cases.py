@@ -32,10 +32,14 @@ _MAIL = re.compile(r"\S+@\S+")
 class _Redactor:
     """Finds e-mail addresses only: what it misses must stay in the denominators."""
 
-    policy = SimpleNamespace(entities={})
+    policy = SimpleNamespace(entities={}, keeps_reasoning=False)
 
     def redact_messages(self, messages: Sequence[Mapping[str, str]], *, item: str) -> Any:
-        found = [SimpleNamespace(action="placeholder", field="") for m in messages for _ in _MAIL.findall(m["content"])]
+        found = [
+            SimpleNamespace(action="placeholder", field=f"/{n}/content")
+            for n, m in enumerate(messages)
+            for _ in _MAIL.findall(m["content"])
+        ]
         clean = [{**m, "content": _MAIL.sub("<EMAIL_1>", m["content"])} for m in messages]
         return SimpleNamespace(messages=clean, findings=found, issued={})
 

@@ -262,7 +262,7 @@ TURN = {"role": "user", "content": SECRET}
         ([{"prompt": SECRET, "completion": "x"}, {"prompt": SECRET}], ":2", "`completion` is empty here"),
         ([{"prompt": SECRET, "completion": "x"}, {"prompt": SECRET, "completion": ""}], ":2", "`completion` is empty here"),
         ([{"messages": [TURN, {"role": "bot", "content": SECRET}]}], ":1", "key `messages.1.role` must be one of"),
-        ([{"messages": [TURN | {"tool_calls": [1]}]}], ":1: turn 1", "a trace has no place for `tool_calls` of a turn"),
+        ([{"messages": [TURN | {"function_call": [1]}]}], ":1: turn 1", "a trace has no place for `function_call` of a turn"),
         ([{"messages": [TURN, {"role": "assistant", "content": None}]}], ":1: turn 2", "a turn needs a role and a text"),
         ([{"messages": [SECRET]}], ":1: turn 1", "not a JSON object"),
         ([{"messages": {"a": SECRET}}], ":1", "neither text nor a list of turns"),

@@ -30,7 +30,7 @@ MAIL = "ann@example.org"
 class _Redactor:
     """Knows one address, and fails on a word."""
 
-    policy = SimpleNamespace(entities={})
+    policy = SimpleNamespace(entities={}, keeps_reasoning=False)
 
     def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
         if any("unsearchable" in text for text in texts):

@@ -82,7 +82,7 @@ USER = {"role": "user", "content": "hi"}
     [
         (_with(licence=..., licens="x"), UnknownKeyError, "unknown key `licens`. Did you mean `licence`?"),
         (_with(zzz=SECRET), UnknownKeyError, "unknown key `zzz`. Remove it."),
-        (_with(messages=[USER | {"name": SECRET}]), UnknownKeyError, "unknown key `messages.0.name`"),
+        (_with(messages=[USER | {"nickname": SECRET}]), UnknownKeyError, "unknown key `messages.0.nickname`"),
         (_with(consent=...), MalformedFileError, "key `consent` is missing"),
         (_with(tags=...), MalformedFileError, "key `tags` is missing"),
         (_with(messages=[{"role": "user"}]), MalformedFileError, "key `messages.0.content` is missing"),

@@ -220,7 +220,9 @@ def _teaching(run: RunLayout) -> None:
                     "reason": reason,
                 }
             )
-    write_parquet(run.decisions, [{**row, "parent": None} for row in rows], DECISION_SCHEMA, format=DECISION_FORMAT)
+    write_parquet(
+        run.decisions, [{**row, "parent": None, "slice": ""} for row in rows], DECISION_SCHEMA, format=DECISION_FORMAT
+    )
     findings = [
         {
             "item": f"trace-{i:03}",

@@ -1,4 +1,4 @@
-"""Admission: consent, licence and retention, each with its reason code."""
+"""Admission: consent, licence, purpose, region, tenant and retention, each with its reason code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from distill_gov.teaching_set.admission import refusal
 from distill_gov.traces import Trace
@@ -26,7 +27,7 @@ TRACE = Trace(
 
 
 def policy(**changes: Any) -> RedactionPolicy:
-    allowed = AdmissionPolicy(consent=["granted", "contract"], licence=["internal"], **changes)
+    allowed = AdmissionPolicy(**{"consent": ["granted", "contract"], "licence": ["internal"], **changes})
     return RedactionPolicy.model_construct(admission=allowed)
 
 
@@ -41,7 +42,7 @@ def policy(**changes: Any) -> RedactionPolicy:
         ({"consent": ""}, "consent"),
         ({"licence": "unknown"}, "licence"),
         ({"licence": ""}, "licence"),
-        ({"retention_until": TODAY - timedelta(days=1)}, "retention"),
+        ({"retention_until": TODAY - timedelta(days=1)}, "expired"),
         ({"consent": "none", "licence": "none", "retention_until": date.min}, "consent"),
         ({"licence": "none", "retention_until": date.min}, "licence"),
     ],
@@ -54,7 +55,23 @@ def test_the_last_day_of_retention_is_still_a_day_of_it() -> None:
     ends = replace(TRACE, retention_until=TODAY)
     assert refusal(ends, policy(), TODAY - timedelta(days=1)) is None
     assert refusal(ends, policy(), TODAY) is None
-    assert refusal(ends, policy(), TODAY + timedelta(days=1)) == "retention"
+    assert refusal(ends, policy(), TODAY + timedelta(days=1)) == "expired"
+
+
+@pytest.mark.parametrize("field", ["purpose", "region", "tenant"])
+def test_what_a_policy_names_a_trace_must_say(field: str) -> None:
+    allowing = policy(**{field: ["support", "own"]})
+    assert refusal(replace(TRACE, **{field: "own"}), allowing, TODAY) is None
+    for held in (None, "", "Own", "elsewhere"):
+        assert refusal(replace(TRACE, **{field: held}), allowing, TODAY) == field
+        assert refusal(replace(TRACE, **{field: held}), policy(), TODAY) is None
+    assert refusal(replace(TRACE, **{field: "elsewhere"}, retention_until=date.min), allowing, TODAY) == field
+
+
+@pytest.mark.parametrize("field", ["consent", "licence", "purpose", "region", "tenant"])
+def test_a_policy_that_allows_nothing_is_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        policy(**{field: []})
 
 
 def test_a_policy_may_say_that_expiry_does_not_matter() -> None:

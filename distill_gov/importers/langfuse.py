@@ -1,0 +1,46 @@
+"""Langfuse: exports of its traces and observations tables, from the UI (``sessionId``) or to blob storage (``session_id``).
+
+Fields by https://langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields (2026): inputs and outputs are
+texts that may hold JSON, ``type`` is GENERATION for a model's call, a root's ``parent_observation_id`` is empty, failures have
+the level ERROR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from distill_gov.importers.exports import Dialect
+
+__all__ = ["LANGFUSE", "is_langfuse"]
+
+
+def is_langfuse(columns: Collection[str]) -> bool:
+    """Whether columns are those of an export of Langfuse."""
+    if not {"id", "input", "output"} <= set(columns):
+        return False
+    observation = "type" in columns and bool({"traceId", "trace_id"} & set(columns))
+    trace = bool({"sessionId", "session_id"} & set(columns)) and bool({"userId", "user_id"} & set(columns))
+    return observation or trace
+
+
+def _groups(held: Mapping[str, Any]) -> Sequence[Any]:
+    return [held.get(name) for name in ("sessionId", "session_id", "userId", "user_id", "traceId", "trace_id")]
+
+
+def _is_root(held: Mapping[str, Any]) -> bool:
+    return not any(held.get(name) for name in ("parentObservationId", "parent_observation_id"))
+
+
+LANGFUSE = Dialect(
+    kind="Langfuse",
+    given=("input",),
+    answered=("output",),
+    id=("id",),
+    groups=_groups,
+    type=lambda held: str(held.get("type", "")).upper(),
+    model_calls="GENERATION",
+    is_root=_is_root,
+    failed=lambda held: held.get("level") == "ERROR",
+    objects=("metadata",),
+)

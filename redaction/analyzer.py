@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import regex  # type: ignore[import-untyped]
+
 from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from redaction.context import ContextWords
 from redaction.encodings import ACROSS_LINES, DEEPEST, hidden_texts, joined_texts
 from redaction.entities import PRIORITY
 from redaction.fields import Part
 from redaction.findings import Span
+from redaction.languages import LABELS, LanguageRouter, relabelled
+from redaction.limits import RecognizerFailedError, RecognizerTimeoutError, pieces
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
+from redaction.recognizers import rule as rule_module
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.registry import build_lexicon, build_rules
 from redaction.recognizers.rule import Hit
@@ -26,12 +32,7 @@ from redaction.unicode import MASK, DetectionText, detection_text
 __all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
 
 _BATCH = 64
-_MAX_CHARS = 200_000
 _MARKS = re.compile(r"[^\w\s]{50,}")
-
-
-class RecognizerFailedError(DistillGovError):
-    """A recogniser failed or took too long on a text, so the text is not known to be clean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,15 @@ class Analyzer:
 
     def __init__(self, policy: RedactionPolicy) -> None:
         self._policy = policy
-        self._nlp = _load_model(policy.model)
+        self._models = {language: _load_model(name) for language, name in policy.models.items()}
+        self._nlp = next(iter(self._models.values()))
+        self._router = LanguageRouter(list(self._models))
+        self._labels = {**LABELS, **policy.labels}
         self.lexicon: Lexicon = build_lexicon(policy, self._nlp)
         self.rules = build_rules(policy, self.lexicon)
         self._allowed = frozenset(canonical("PERSON", value) for value in policy.allow)
+        self._allowed_patterns = [regex.compile(pattern, regex.IGNORECASE) for pattern in policy.allow_patterns]
+        self._context = {entity: ContextWords(own.context) for entity, own in policy.entities.items() if own.context}
         dead = sorted(set(policy.entities) - {rule.entity for rule in self.rules})
         if dead:
             raise BadInputError(f"no recogniser finds {', '.join(dead)}", where="entities", fix="Remove it from the policy.")
@@ -71,30 +77,32 @@ class Analyzer:
         """What shapes detection beside the policy: rules with versions, the model and the libraries."""
         return {
             "rules": [[rule.id, rule.version] for rule in self.rules],
-            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")},
+            "model": _identity(self._nlp),
+            "models": {language: _identity(nlp) for language, nlp in self._models.items()},
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
     def documents(self, texts: Sequence[DetectionText], parts: Sequence[Part]) -> Iterator[Any]:
         """Each text's spaCy document, in order and lazily; of a part without a model, its tokens."""
-        checked = [self._checked(t) for t in texts]
+        languages = [self._router.route(t.text, part.language) for t, part in zip(texts, parts, strict=True)]
+        plain = [_MARKS.sub(lambda run: " " * len(run[0]), t.text) for t in texts]
+        cut = [list(pieces(text)) if part.model else [] for text, part in zip(plain, parts, strict=True)]
         try:
-            docs = self._nlp.pipe((t for t, part in zip(checked, parts, strict=True) if part.model), batch_size=_BATCH)
-            for text, part in zip(checked, parts, strict=True):
-                yield next(docs) if part.model else self._nlp.make_doc(text)
+            read = {language: _read(nlp, language, languages, cut) for language, nlp in self._models.items()}
+            for text, language, some in zip(plain, languages, cut, strict=True):
+                docs = [next(read[language]) for _ in some] or [self._models[language].make_doc(text)]
+                yield self._document(docs)
         except DistillGovError:
             raise
         except Exception as error:
             raise RecognizerFailedError(f"the language model failed ({type(error).__name__})") from None
 
-    @staticmethod
-    def _checked(text: DetectionText) -> str:
-        if len(text.text) > _MAX_CHARS:
-            raise BadInputError(f"text is longer than {_MAX_CHARS} characters", fix="Split it.")
-        if any("\ud800" <= c <= "\udfff" for c in text.text):
-            raise BadInputError("text holds half of a surrogate pair, so it is no valid Unicode", fix="Mend the encoding.")
-        # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
-        return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
+    def _document(self, docs: list[Any]) -> Any:
+        """One document of those of a text's pieces, with labels that the rules know."""
+        whole = docs[0]
+        if len(docs) > 1:
+            whole = type(whole).from_docs(docs, ensure_whitespace=False)
+        return relabelled(whole, self._labels)
 
     def detect(self, part: Part, seen: DetectionText, doc: Any) -> list[Detection]:
         """Values in a text, in order, not overlapping, none of them touching a masked span or what leads the text.
@@ -113,12 +121,21 @@ class Analyzer:
         hits = [*hidden, *plain]
         hits += self._across_lines(part, seen.text)
         lead = len(part.lead)
-        strong = (hit for hit in hits if hit.score >= max(part.least, self._policy.threshold_of(hit.entity)))
+        strong = self._strong(hits, part, seen.text)
         inside = (hit if hit.start >= lead else replace(hit, start=lead) for hit in strong if hit.end > lead)
         standing = resolve(
             (hit for hit in inside if not self._is_allowed(hit.value or seen.text[hit.start : hit.end])), seen.text
         )
         return _apart([self._detection(hit, seen) for hit in standing])
+
+    def _strong(self, hits: Iterable[Hit], part: Part, text: str) -> Iterator[Hit]:
+        """The hits that reach their threshold, by themselves or with words of context."""
+        for hit in hits:
+            threshold = max(part.least, self._policy.threshold_of(hit.entity))
+            words = self._context.get(hit.entity)
+            lifted = hit if words is None else words.lifted(hit, text, threshold)
+            if lifted.score >= threshold:
+                yield lifted
 
     def _hits(self, part: Part, text: str, doc: Any, entities: frozenset[str] | None = None) -> list[Hit]:
         hits: list[Hit] = []
@@ -127,6 +144,8 @@ class Analyzer:
                 continue
             try:
                 hits.extend(hit for found in rule.find(text, doc) for hit in _unmasked(found, text))
+            except TimeoutError:
+                raise RecognizerTimeoutError(f"rule {rule.id} failed (TimeoutError)") from None
             except Exception as error:
                 # `from None`: the rule's own message could quote the text.
                 raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
@@ -139,7 +158,7 @@ class Analyzer:
             found = self._hits(part, seen.text, self._nlp.make_doc(seen.text))
             if depth < DEEPEST:
                 found += self._hidden(part, seen.text, seen.overridden, depth + 1)
-            strong = [hit for hit in found if hit.score >= max(part.least, self._policy.threshold_of(hit.entity))]
+            strong = self._strong(found, part, seen.text)
             first = min(strong, key=lambda hit: (PRIORITY.index(hit.entity), -hit.score, hit.start), default=None)
             if first is not None:
                 value = first.value or seen.text[first.start : first.end]
@@ -151,7 +170,12 @@ class Analyzer:
             yield from (hit for one in found if (hit := joined.mended(one, "encoded/line_break")) is not None)
 
     def _is_allowed(self, value: str) -> bool:
-        return canonical("PERSON", value) in self._allowed
+        if canonical("PERSON", value) in self._allowed:
+            return True
+        try:
+            return any(p.fullmatch(value, timeout=rule_module.TIMEOUT_S) for p in self._allowed_patterns)
+        except TimeoutError:
+            raise RecognizerTimeoutError("a pattern of `allow_patterns` took too long") from None
 
     @staticmethod
     def _detection(hit: Hit, seen: DetectionText) -> Detection:
@@ -159,6 +183,16 @@ class Analyzer:
         return Detection(
             hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, hit.value or seen.text[hit.start : hit.end]
         )
+
+
+def _read(nlp: Any, language: str, languages: Sequence[str], cut: Sequence[Sequence[str]]) -> Iterator[Any]:
+    """Documents of the pieces of the texts in one language."""
+    own = (piece for code, some in zip(languages, cut, strict=True) if code == language for piece in some)
+    return iter(nlp.pipe(own, batch_size=_BATCH))
+
+
+def _identity(nlp: Any) -> dict[str, str]:
+    return {key: str(nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")}
 
 
 def _apart(detections: Sequence[Detection]) -> list[Detection]:

@@ -35,6 +35,8 @@ Path = tuple[str | int, ...]
 
 DEEPEST = 200
 """Levels of objects and arrays, those in strings included."""
+_LONGEST_TEXT = 5_000_000
+"""Characters of JSON in a string; longer ones are text, which is refused (`max_chars` goes no further)."""
 _LONGEST_NUMBER = 400
 """Bits. Nobody's number is longer, and Python refuses to write out the longest."""
 
@@ -194,6 +196,8 @@ _BLANK = " \t\n\r"
 
 def _tokens(text: str, depth: int = 0) -> list[_Token] | None:
     """Strings, numbers and keys of a JSON object or array with their places; None if the text is no such thing."""
+    if len(text) > _LONGEST_TEXT:
+        return None
     bare = text.strip(_BLANK)
     if bare[:1] + bare[-1:] not in ("{}", "[]"):
         return None

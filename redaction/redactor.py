@@ -12,10 +12,11 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
-from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
+from redaction.analyzer import Analyzer, Detection
 from redaction.documents import JsonLeaf, JsonValue, NestedTooDeepError, Path, mapped, pointer
 from redaction.fields import FieldRules, Part
 from redaction.findings import Finding, Redacted, Span
+from redaction.limits import RecognizerFailedError, refusal
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.recognizers.rule import compiled, matches
 from redaction.surrogates import Numbering, canonical, placeholders
@@ -26,6 +27,7 @@ __all__ = ["RedactedJson", "RedactedMessages", "Redactor"]
 _MANY = 256
 _MAX_PASSES = 100
 _CHAT: Path = ("messages",)
+NO_LANGUAGES: Mapping[str, str] = {}
 _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
 
 
@@ -120,6 +122,9 @@ class Redactor:
 
     def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
         """As `detect`, of many texts; an error in any of them is raised."""
+        for text in texts:
+            if (refused := refusal(text, self.policy.max_chars)) is not None:
+                raise refused
         found = self._detect_all([Part(text) for text in texts], [detection_text(text, placeholders(text)) for text in texts])
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
@@ -133,27 +138,29 @@ class Redactor:
         [done] = self._redact_group([Part(text, field)], item)
         return done
 
-    def redact_messages(self, messages: Sequence[Mapping[str, Any]], *, item: str = "") -> RedactedMessages:
+    def redact_messages(
+        self, messages: Sequence[Mapping[str, Any]], *, item: str = "", language: str | None = None
+    ) -> RedactedMessages:
         """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are.
 
         Contents and arguments that are JSON are redacted as `redact_json_text` does.
         """
-        [done] = self.redact_chats([(item, messages)])
+        [done] = self.redact_chats([(item, messages)], languages={item: language} if language else NO_LANGUAGES)
         if isinstance(done, DistillGovError):
             raise done
         return done
 
     def redact_chats(
-        self, chats: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]
+        self, chats: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], *, languages: Mapping[str, str] = NO_LANGUAGES
     ) -> Iterator[RedactedMessages | DistillGovError]:
         """For each (item, messages) what `redact_messages` returns or raises, lazily and in order; cheaper than one by one.
 
-        Raises:
-            MalformedFileError: what should be a message is none.
+        Args:
+            languages: by item, the tag (BCP 47) of the language that it came with.
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            documents = [_Document(_message_dicts(messages, item), item, self._fields, _CHAT) for item, messages in batch]
+            documents = [_Document(messages, item, self._fields, _CHAT, languages.get(item)) for item, messages in batch]
             for whole in self._redact_documents(documents):
                 if isinstance(whole, DistillGovError):
                     yield whole
@@ -184,18 +191,24 @@ class Redactor:
         """
         return self.redact_json(text, item=item)
 
+    def redact_each(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        """As `redact_many`, with the error in the place of a text that cannot be redacted: it goes on with the next."""
+        source = iter(items)
+        while batch := list(islice(source, _MANY)):
+            done = self._redact_groups([(item, [Part(text)]) for item, text in batch])
+            for (item, _), one in zip(batch, done, strict=True):
+                yield item, one if isinstance(one, DistillGovError) else one[0]
+
     def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
 
         Raises:
             RecognizerFailedError, BadInputError: as `redact` does, at the item that fails.
         """
-        source = iter(items)
-        while batch := list(islice(source, _MANY)):
-            for (item, _), done in zip(batch, self._redact_groups([(i, [Part(text)]) for i, text in batch]), strict=True):
-                if isinstance(done, DistillGovError):
-                    raise done
-                yield item, done[0]
+        for item, done in self.redact_each(items):
+            if isinstance(done, DistillGovError):
+                raise done
+            yield item, done
 
     def _detect_all(self, parts: Sequence[Part], seen: Sequence[DetectionText]) -> list[list[Detection]]:
         documents = self._analyzer.documents(seen, parts)
@@ -203,13 +216,23 @@ class Redactor:
 
     def _detect_each(self, parts: Sequence[Part], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""
+        out: list[list[Detection] | DistillGovError] = []
         try:
-            return [*self._detect_all(parts, seen)]
+            for part, form, doc in zip(parts, seen, self._analyzer.documents(seen, parts), strict=True):
+                out.append(self._tried(part, form, doc))
+            return out
         except DistillGovError as error:
             if len(parts) == 1:
                 return [error]
-            # One text spoilt the batch: go one by one, so that only it is lost.
-            return [self._detect_each([part], [form])[0] for part, form in zip(parts, seen, strict=True)]
+            # One text spoilt the batch: go on one by one, so that only it is lost.
+            rest = zip(parts[len(out) :], seen[len(out) :], strict=True)
+            return [*out, *(self._detect_each([part], [form])[0] for part, form in rest)]
+
+    def _tried(self, part: Part, form: DetectionText, doc: Any) -> list[Detection] | DistillGovError:
+        try:
+            return self._analyzer.detect(part, form, doc)
+        except DistillGovError as error:
+            return error
 
     def _redact_documents(self, documents: Sequence[_Document]) -> Iterator[RedactedJson | DistillGovError]:
         """Redact JSON documents; the leaves of one share one numbering. An error stands in the place of its document."""
@@ -226,7 +249,7 @@ class Redactor:
 
     def _redact_groups(self, groups: Sequence[tuple[str, Sequence[Part]]]) -> list[list[Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
-        searches = [_Search.of(group) for _, group in groups]
+        searches = [_Search.of(group, self.policy.max_chars) for _, group in groups]
         self._search(searches)
         return [self._group(item, search) for (item, _), search in zip(groups, searches, strict=True)]
 
@@ -328,7 +351,10 @@ class _Search:
     error: DistillGovError | None = None
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> _Search:
+    def of(cls, parts: Sequence[Part], max_chars: int) -> _Search:
+        refused = next((error for part in parts if (error := refusal(part.text, max_chars)) is not None), None)
+        if refused is not None:
+            return cls(parts, [], [], [], refused)
         return cls(parts, [placeholders(part.text) for part in parts], [[] for _ in parts], list(range(len(parts))))
 
     def seen(self, i: int) -> DetectionText:
@@ -340,28 +366,35 @@ class _Search:
         self.error, self.pending = error, []
 
 
-def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dict[str, Any]]:
+def _message_dicts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
-        raise MalformedFileError("a message needs `role` and `content`", where=item)
+        raise MalformedFileError("a message needs `role` and `content`")
     return [dict(m) for m in messages]
 
 
 class _Document:
     """A JSON value on its way: the parts of it that are looked at, and the value with what came of them."""
 
-    def __init__(self, value: JsonValue, item: str, rules: FieldRules, root: Path = ()) -> None:
+    def __init__(self, value: JsonValue, item: str, rules: FieldRules, root: Path = (), language: str | None = None) -> None:
         self.item = item
         self.parts: list[Part] = []
         self.error: DistillGovError | None = None
-        self._value, self._rules, self._root = value, rules, root
+        self._value, self._rules, self._root, self._language = value, rules, root, language
         self._looked: list[bool] = []
         try:
-            mapped(value, self._look)
-        except NestedTooDeepError as error:
-            self.error = NestedTooDeepError(error.what, where=item)
+            if root == _CHAT:
+                self._value = _message_dicts(value)
+            mapped(self._value, self._look)
+        except (MalformedFileError, RecursionError) as error:
+            what, kind = (
+                (error.what, type(error))
+                if isinstance(error, MalformedFileError)
+                else ("JSON nested too deep", NestedTooDeepError)
+            )
+            self.error = kind(what, where=item)
 
     def _look(self, leaf: JsonLeaf) -> str:
-        part = self._rules.part(leaf, root=self._root)
+        part = self._rules.part(leaf, root=self._root, language=self._language)
         self._looked.append(part is not None)
         if part is not None:
             self.parts.append(part)

@@ -11,6 +11,7 @@ from distill_gov.traces import Trace, recorded_answer
 from distill_gov.turns import Turn, context_turn, is_context, named_results, turn_text
 from redaction import Finding, Redactor
 from redaction.findings import Redacted
+from redaction.limits import reason_of
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 from redaction.surrogates import placeholders
@@ -100,7 +101,7 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]
     left = _left(redactor, texts)
     for (trace, _), done, chat, again in zip(batch, redacted, texts, left, strict=True):
         if isinstance(done, DistillGovError) or again is None:
-            yield CleanChat(trace, (), (), "recogniser_failed")
+            yield CleanChat(trace, (), (), reason_of(done) if isinstance(done, DistillGovError) else "recogniser_failed")
             continue
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None

@@ -183,7 +183,8 @@ class SpacyNames:
         entities = [e for e in doc.ents if e.label_ in {"PERSON", "ORG", "GPE", "NORP", "FAC", "WORK_OF_ART", "PRODUCT", "LOC"}]
         if not entities:
             return
-        foreign = self._judge.lexicon.language(text) != "en"
+        # A model of another language was chosen for the text: it knows it.
+        foreign = doc.lang_ == "en" and self._judge.lexicon.language(text) != "en"
         for entity in entities:
             for match in matches(_CAPITAL_RUN, entity.text):
                 start, end = entity.start_char + match.start("value"), entity.start_char + match.end("value")

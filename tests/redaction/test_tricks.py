@@ -68,8 +68,11 @@ def _shifted(letters: int, small: int, digits: int) -> Callable[[str, Random], s
 
 def _entities(value: str, random: Random) -> str:
     named = {"@": "&commat;", ".": "&period;", " ": "&nbsp;", "+": "&plus;"}
-    forms = [lambda c: f"&#{ord(c)};", lambda c: f"&#x{ord(c):X};", lambda c: named.get(c, c), lambda c: f"&amp;#{ord(c)};"]
-    return "".join(random.choice(forms)(c) if random.random() < 0.5 or c in named else c for c in value)
+
+    def written(c: str) -> str:
+        return random.choice([f"&#{ord(c)};", f"&#x{ord(c):X};", named.get(c, c), f"&amp;#{ord(c)};"])
+
+    return "".join(written(c) if random.random() < 0.5 or c in named else c for c in value)
 
 
 def _percent(value: str, random: Random) -> str:

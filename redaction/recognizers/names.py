@@ -192,7 +192,7 @@ class SpacyNames:
                     yield Hit(self.entity, start, end, 0.7, self.id, self.version)
             if entity.label_ == "PERSON" and len(entity.text.split()) == 1 and entity.text[:1].isupper() and not foreign:
                 token = entity.text.removesuffix("'s")
-                opens = text[: entity.start_char].rstrip(" \t\"'(")[-1:] in ("", ".", "!", "?", "\n")
+                opens = before(text, entity.start_char, " \t\"'(") in ("", ".", "!", "?", "\n")
                 if token.isalpha() and self._judge.is_unknown(token) and (not opens or self._judge.listed(token)):
                     yield Hit(self.entity, entity.start_char, entity.start_char + len(token), 0.5, self.id, self.version)
 
@@ -318,6 +318,7 @@ class PlacedNames:
 
     def _segments(self, text: str) -> Iterator[Hit]:
         foreign = self._judge.lexicon.language(text) != "en"
+        content_end = len(text.rstrip(" .!\n\tx"))
         for match in matches(_SEGMENT, text, overlapped=True):
             value, tokens = match["value"], self._judge.tokens(match["value"])
             if (
@@ -332,11 +333,8 @@ class PlacedNames:
                 continue
             listed = self._judge.listed(value)
             contact = _CONTACT_AFTER.match(text, match.end(), timeout=TIMEOUT_S) is not None
-            last = not text[match.end() :].strip(" .!\n\tx")
-            opens = (
-                not text[: match.start("value")].rstrip(" \t")
-                or text[: match.start("value")].rstrip(" \t")[-1] in ".!?\n\ufffc"
-            )
+            last = match.end() >= content_end
+            opens = before(text, match.start("value"), " \t") in ("", ".", "!", "?", "\n", "\ufffc")
             if ((last and opens) or contact) and (listed or not foreign or len(tokens) > 1) and self._alone(value):
                 yield self._hit(match.span("value"), 0.7)
             elif self._judge.placed(value) and (listed or (not foreign and len(tokens) > 1 and value[0].isupper())):
@@ -356,6 +354,13 @@ class PlacedNames:
         if capitals:
             return any(unknown) or self._judge.lexicon.may_be_given_name(tokens[0])
         return all(unknown) or self._judge.lexicon.is_given_name(tokens[0])
+
+
+def before(text: str, end: int, skipped: str) -> str:
+    """The last character before a place that is none of the skipped ones; empty where there is none. Copies nothing."""
+    while end > 0 and text[end - 1] in skipped:
+        end -= 1
+    return text[end - 1 : end] if end else ""
 
 
 def name_rules(lexicon: Lexicon) -> tuple[Rule, ...]:

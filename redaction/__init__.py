@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redaction.analyzer import RecognizerFailedError
     from redaction.findings import Finding, Redacted, Span
+    from redaction.limits import RecognizerFailedError
     from redaction.policy import RedactionPolicy
     from redaction.redactor import RedactedJson, RedactedMessages, Redactor
     from redaction.residual import ResidualHit
@@ -28,7 +28,7 @@ __all__ = [
 
 _MODULES = {
     "Finding": "redaction.findings",
-    "RecognizerFailedError": "redaction.analyzer",
+    "RecognizerFailedError": "redaction.limits",
     "Redacted": "redaction.findings",
     "RedactedJson": "redaction.redactor",
     "RedactedMessages": "redaction.redactor",

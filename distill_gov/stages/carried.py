@@ -116,5 +116,5 @@ def _of_answer(finding: Finding, trace: str, count: int, pointers: Sequence[str]
     _, index, rest = finding.field.split("/", 2)
     if int(index) < count:
         return finding
-    within = "" if rest == "content" else f"/{rest}"
+    within = rest.removeprefix("content") if f"{rest}/".startswith("content/") else f"/{rest}"
     return replace(finding, item=answer_id(trace), field=pointers[int(index) - count] + within)

@@ -11,8 +11,8 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
 from distill_gov.turns import Turn, context_turn, is_context, named_results, turn_text
 from redaction import Finding, Redactor
-from redaction.documents import string_leaves
 from redaction.findings import Redacted, Span
+from redaction.limits import reason_of
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
 from redaction.surrogates import issued_in, stand_ins
@@ -133,7 +133,7 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]
     left = _left(redactor, texts)
     for (trace, _), done, chat, again in zip(batch, redacted, texts, left, strict=True):
         if isinstance(done, DistillGovError) or again is None:
-            yield CleanChat(trace, (), (), "recogniser_failed")
+            yield CleanChat(trace, (), (), reason_of(done) if isinstance(done, DistillGovError) else "recogniser_failed")
             continue
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None
@@ -148,15 +148,16 @@ def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
     found: list[list[Finding]] = [[] for _ in texts]
     for finding in done.findings:
         found[_turn_of(finding)].append(finding)
-    # A call is written as JSON, so what stands in it may be escaped.
-    parts = [Redacted(text, (), tuple(done.issued.get(pointer, ()))) for pointer, text in string_leaves(done.messages)]
-    whole = frozenset().union(*map(stand_ins, parts))
+    # A call is written as JSON, so what stands in it may be escaped; so may what stands in a text that is JSON.
+    whole = frozenset().union(*map(stand_ins, done.parts))
     known = whole | {json.dumps(one, ensure_ascii=False)[1:-1] for one in whole}
     return tuple(
         Redacted(
             text,
             tuple(own),
-            tuple(done.issued.get(_pointer(n), ())) if text == message["content"] else issued_in(text, known),
+            tuple(done.issued[_pointer(n)])
+            if text == message["content"] and _pointer(n) in done.issued
+            else issued_in(text, known),
         )
         for n, (text, own, message) in enumerate(zip(texts, found, done.messages, strict=True))
     )

@@ -187,7 +187,8 @@ class SpacyNames:
         entities = [e for e in doc.ents if e.label_ in {"PERSON", "ORG", "GPE", "NORP", "FAC", "WORK_OF_ART", "PRODUCT", "LOC"}]
         if not entities:
             return
-        foreign = self._judge.lexicon.language(text) != "en"
+        # A model of another language was chosen for the text: it knows it.
+        foreign = doc.lang_ == "en" and self._judge.lexicon.language(text) != "en"
         for entity in entities:
             for match in matches(_CAPITAL_RUN, entity.text):
                 start, end = entity.start_char + match.start("value"), entity.start_char + match.end("value")
@@ -195,7 +196,7 @@ class SpacyNames:
                     yield Hit(self.entity, start, end, 0.7, self.id, self.version)
             if entity.label_ == "PERSON" and len(entity.text.split()) == 1 and entity.text[:1].isupper() and not foreign:
                 token = entity.text.removesuffix("'s")
-                opens = text[: entity.start_char].rstrip(" \t\"'(")[-1:] in ("", ".", "!", "?", "\n")
+                opens = before(text, entity.start_char, " \t\"'(") in ("", ".", "!", "?", "\n")
                 if token.isalpha() and self._judge.is_unknown(token) and (not opens or self._judge.listed(token)):
                     yield Hit(self.entity, entity.start_char, entity.start_char + len(token), 0.5, self.id, self.version)
 
@@ -326,6 +327,7 @@ class PlacedNames:
 
     def _segments(self, text: str) -> Iterator[Hit]:
         foreign = self._judge.lexicon.language(text) != "en"
+        content_end = len(text.rstrip(" .!\n\tx"))
         for match in matches(_SEGMENT, text, overlapped=True):
             value, tokens = match["value"], self._judge.tokens(match["value"])
             if (
@@ -340,11 +342,8 @@ class PlacedNames:
                 continue
             listed = self._judge.listed(value)
             contact = _CONTACT_AFTER.match(text, match.end(), timeout=TIMEOUT_S) is not None
-            last = not text[match.end() :].strip(" .!\n\tx")
-            opens = (
-                not text[: match.start("value")].rstrip(" \t")
-                or text[: match.start("value")].rstrip(" \t")[-1] in ".!?\n\ufffc"
-            )
+            last = match.end() >= content_end
+            opens = before(text, match.start("value"), " \t") in ("", ".", "!", "?", "\n", "\ufffc")
             plausible = listed or not foreign or (len(tokens) > 1 and value[0].isupper())
             if ((last and opens) or contact) and plausible and self._alone(value):
                 yield self._hit(match.span("value"), 0.7)
@@ -365,6 +364,13 @@ class PlacedNames:
         if capitals:
             return any(unknown) or self._judge.lexicon.may_be_given_name(tokens[0])
         return all(unknown) or self._judge.lexicon.is_given_name(tokens[0])
+
+
+def before(text: str, end: int, skipped: str) -> str:
+    """The last character before a place that is none of the skipped ones; empty where there is none. Copies nothing."""
+    while end > 0 and text[end - 1] in skipped:
+        end -= 1
+    return text[end - 1 : end] if end else ""
 
 
 def name_rules(lexicon: Lexicon, *, any_name: bool = False) -> tuple[Rule, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import regex  # type: ignore[import-untyped]
+
 from redaction.recognizers.lexicon import Lexicon
-from redaction.recognizers.rule import Hit, Rule, compiled, matches
+from redaction.recognizers.rule import Hit, PatternRule, Rule, compiled, matches
 
 if TYPE_CHECKING:
     from redaction.policy import RedactionPolicy
@@ -69,6 +71,7 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
         group_rules(lexicon),
         title_rules(),
         _deny_rules(policy.deny),
+        _deny_pattern_rules(policy.deny_patterns),
     )
     return tuple(rule for family in families for rule in family if rule.entity in policy.entities)
 
@@ -94,3 +97,11 @@ def _escape(value: str) -> str:
 
 def _deny_rules(deny: Mapping[str, list[str]]) -> tuple[Rule, ...]:
     return tuple(DenyRule(entity, values) for entity, values in sorted(deny.items()) if values)
+
+
+def _deny_pattern_rules(patterns: Mapping[str, list[str]]) -> tuple[Rule, ...]:
+    return tuple(
+        PatternRule(f"deny/{entity.lower()}/{number}", "1", entity, regex.compile(pattern, regex.IGNORECASE), 1.0)
+        for entity, listed in sorted(patterns.items())
+        for number, pattern in enumerate(listed, start=1)
+    )

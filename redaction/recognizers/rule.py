@@ -45,6 +45,8 @@ class Hit:
     score: float
     rule: str
     version: str
+    value: str = ""
+    """The value in plain writing, where the text holds it in another."""
 
 
 class Rule(Protocol):

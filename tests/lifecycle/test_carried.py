@@ -94,7 +94,7 @@ def test_a_trace_may_bring_no_answer_or_a_reference(redactor: Redactor) -> None:
 def test_a_chat_with_an_answer_that_cannot_be_redacted_is_refused(redactor: Redactor) -> None:
     bad = replace(trace(ASKED, "half \ud800 pair"), id="bad")
     bad_chat, good = clean_answered(redactor, [bad, trace(ASKED, "Soon.")], None)
-    assert (bad_chat.refused, bad_chat.messages, bad_chat.answer) == ("recogniser_failed", (), None)
+    assert (bad_chat.refused, bad_chat.messages, bad_chat.answer) == ("not_unicode", (), None)
     assert good.refused is None
 
 

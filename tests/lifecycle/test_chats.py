@@ -39,7 +39,7 @@ def test_a_chat_that_cannot_be_redacted_is_refused_alone(redactor: Redactor, tra
     bad = replace(traces[1], messages=({"role": "user", "content": "half \ud800 pair"},))
     chats = [(t.id, asked(t)) for t in (traces[0], bad, traces[2])]
     found = list(clean_chats(redactor, chats))
-    assert (found[1].refused, found[1].messages) == ("recogniser_failed", ())
+    assert (found[1].refused, found[1].messages) == ("not_unicode", ())
     assert [found[0], found[2]] == [clean_chat(redactor, t, asked(t)) for t in (traces[0], traces[2])]
 
 

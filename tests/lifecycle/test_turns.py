@@ -94,10 +94,10 @@ def test_a_tool_call_may_be_the_answer(redactors: dict[str, Redactor]) -> None:
 
 @pytest.mark.parametrize("arguments", [{MAIL: "x"}, {"card": 5500000000000004}])
 def test_what_redaction_leaves_in_arguments_refuses_the_chat(redactors: dict[str, Redactor], arguments: Any) -> None:
-    """Of arguments only strings are redacted; a key or a number that is personal is seen by the scan after it."""
+    """Of arguments only strings keep their form: a key or a number that is personal costs the record."""
     call = {"function": {"name": "pay", "arguments": json.dumps(arguments)}}
     made = trace({"role": "user", "content": "pay"}, {"role": "assistant", "content": "", "tool_calls": [call]}, TURNS[3])
-    assert clean_chat(redactors["drop"], made, asked(made)).refused == "residual"
+    assert clean_chat(redactors["drop"], made, asked(made)).refused == "entity_dropped"
 
 
 def test_arguments_that_are_no_json_are_redacted_as_text(redactors: dict[str, Redactor]) -> None:

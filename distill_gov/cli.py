@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
 
-from distill_gov.exits import OWN_EXCEPTION, at_project, failed, print_json, run_app, say
+from distill_gov.exits import OWN_EXCEPTION, at_project, failed, run_app, say
+from distill_gov.privacy_verbs import register
 from distill_gov.progress import on_stderr
 from distill_gov.records.errors import BadInputError, IntegrityError, MissingFileError
 from distill_gov.records.files import format_name, loads_strict
+from distill_gov.shown import HERE, AsJson, Directory, RunName
+from distill_gov.shown import print_shown as _print
+from distill_gov.shown import show as _show
 
 if TYPE_CHECKING:
     from distill_gov.importers import ImportMap
@@ -40,10 +43,8 @@ app = typer.Typer(
 )
 ratings = typer.Typer(help="Blinded human ratings on files: packets out, responses in.", no_args_is_help=True)
 app.add_typer(ratings, name="ratings")
+register(app)
 
-Directory = Annotated[Path, typer.Option("-C", "--directory", metavar="DIR", help="The project's directory.")]
-RunName = Annotated[str, typer.Option("--run", metavar="NAME", help="Name of the run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the object that the file holds, and the exit code as `exit`.")]
 PolicyFile = Annotated[
     str | None, typer.Option("--policy", metavar="FILE", help="A gate policy, by file or by name; default: the project's.")
 ]
@@ -51,9 +52,6 @@ PolicyFile = Annotated[
 MapFile = Annotated[Path | None, typer.Option("--map", metavar="FILE", help="Which column is what (YAML).")]
 TextColumn = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="Column of the customer's message.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Column of the right answer.")]
-
-HERE = Path()
-
 
 # --- a project's beginning
 
@@ -79,7 +77,7 @@ def init(
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, JSON, CSV or Parquet.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON Lines, JSON, CSV, XLSX, Parquet, datasets.")],
     mapping: MapFile = None,
     text: TextColumn = None,
     label: LabelColumn = None,
@@ -91,12 +89,16 @@ def import_(
 ) -> int:
     """Read other people's files into traces."""
     from distill_gov.importers import import_traces
+    from distill_gov.records.layout import ProjectLayout
+    from distill_gov.scaffold import IMPORT_KEY, import_key_ring
     from distill_gov.traces import write_traces
 
     target = directory / out
     if target.exists():
         raise BadInputError("a file is already there", where=str(target), fix="Name another with -o.")
-    imported = import_traces(files, mapping=_mapping(mapping), defaults=_defaults(directory), text=text, label=label)
+    ring = import_key_ring(ProjectLayout(directory))
+    key = ring.subkey(IMPORT_KEY) if ring else None
+    imported = import_traces(files, mapping=_mapping(mapping), defaults=_defaults(directory), text=text, label=label, key=key)
     write_traces(target, imported.traces)
     facts = {"kind": imported.kind, "said": imported.said, "traces": len(imported.traces), "file": str(target)}
     return _show(as_json, facts, f"{imported.said}\nwrote {len(imported.traces):,} traces to {target}")
@@ -133,10 +135,24 @@ def protect(
 
 
 @app.command()
-def build(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
+def build(
+    review: Annotated[
+        int | None,
+        typer.Option("--review", metavar="N", min=1, help="Send N redacted rows out; training waits for the answers."),
+    ] = None,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
     """Make the teaching set: admit, redact, filter, split, let the teacher answer and score."""
     project_run = _open(directory).run(run)
-    return _show_stage(as_json, project_run.layout.manifest("build"), project_run.build(progress=on_stderr()))
+    manifest = project_run.build(progress=on_stderr(), review=review)
+    code = _show_stage(as_json, project_run.layout.manifest("build"), manifest)
+    if "review" in manifest.facts and not as_json:
+        rows, page = len(manifest.facts["review"]["rows"]), project_run.layout.review / "page.html"
+        _print(f"review: {rows} rows in {page}")
+        _print(f"next: distill-gov review import FILE --reviewer ROLE --run {run}{at_project(directory)}")
+    return code
 
 
 @app.command()
@@ -246,7 +262,8 @@ def promote(
     project = _open(directory)
     project.run(run).promote(policy, alias, progress=on_stderr())
     promotion = read_aliases(project.layout.registry)[alias]
-    return _show(as_json, asdict(promotion), f"{alias} stands for {promotion.student}\nledger head {project.ledger.head}")
+    told = [f"{alias} stands for {promotion.student}", *project.run(run).purged()[1], f"ledger head {project.ledger.head}"]
+    return _show(as_json, asdict(promotion), "\n".join(told))
 
 
 @app.command()
@@ -263,9 +280,10 @@ def verify(
         # Nothing to find fault with is not the same as no fault.
         raise MissingFileError("no such run", where=str(project.layout.run(run).root), fix="Name one with --run.")
     problems = project.run(run).verify(evidence_only=evidence_only, expect=expect, progress=on_stderr())
-    head = project.ledger.head
+    head, purged, notes = project.ledger.head, *project.run(run).purged()
     lines = [f"{problem.kind}: {problem.path}" for problem in problems] or [f"run {run} holds"]
-    value = {"problems": [asdict(problem) for problem in problems], "ledger_head": head}
+    lines += [*(f"purged: {name}" for name in purged), *notes]
+    value = {"problems": [asdict(problem) for problem in problems], "purged": purged, "notes": notes, "ledger_head": head}
     return _show(as_json, value, "\n".join([*lines, f"ledger head {head}"]), IntegrityError.exit_code if problems else 0)
 
 
@@ -423,21 +441,6 @@ def _held(path: Path) -> dict[str, Any]:
     """The object that a file holds, its format included."""
     value: dict[str, Any] = loads_strict(path.read_bytes(), where=str(path))
     return value
-
-
-def _show(as_json: bool, value: Mapping[str, Any], text: str, code: int = 0) -> int:
-    if as_json:
-        print_json(value, code)
-    else:
-        _print(text)
-    return code
-
-
-def _print(shown: RenderableType) -> None:
-    out = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=isinstance(shown, str))
-    if not out.is_terminal:
-        out.width = 160  # a log wraps by itself
-    out.print(shown)
 
 
 # --- the console entry

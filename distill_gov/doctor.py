@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
@@ -24,7 +24,7 @@ __all__ = ["Check", "examine"]
 ROOMS = ("redaction", "evals", "gates", "reports")
 """Our packages whose names others use too."""
 
-EXTRAS = ("redact", "train", "report")
+EXTRAS = ("redact", "train", "report", "xlsx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,8 @@ def _project(layout: ProjectLayout) -> Iterator[Check]:
     yield _spacy_model(model)
     yield from _models(layout)
     yield _key(layout.keys)
+    if layout.vault.exists():
+        yield _vault(layout.vault)
     yield _ledger(Ledger(layout.ledger))
 
 
@@ -186,11 +188,21 @@ def _key(directory: Path) -> Check:
     loaded = _reads("key", lambda: KeyRing.load(directory))
     if loaded.state == "problem":
         return loaded
-    for path, mode in ((directory, 0o700), (directory / "root.key", 0o600)):
+    found = _open_to_others("key", [(directory, 0o700), (directory / "root.key", 0o600)])
+    return found or Check("key", "ok", f"in {directory}, readable by its owner only")
+
+
+def _vault(directory: Path) -> Check:
+    modes = [(p, 0o700 if p.is_dir() else 0o600) for p in (directory, *sorted(directory.rglob("*")))]
+    return _open_to_others("vault", modes) or Check("vault", "ok", f"in {directory}, readable by its owner only")
+
+
+def _open_to_others(name: str, modes: Iterable[tuple[Path, int]]) -> Check | None:
+    for path, mode in modes:
         open_to = stat.S_IMODE(path.stat().st_mode)
         if open_to & ~mode:
-            return Check("key", "problem", f"{path} has mode {open_to:04o}: others can read it", f"chmod {mode:o} {path}")
-    return Check("key", "ok", f"in {directory}, readable by its owner only")
+            return Check(name, "problem", f"{path} has mode {open_to:04o}: others can read it", f"chmod {mode:o} {path}")
+    return None
 
 
 def _ledger(ledger: Ledger) -> Check:

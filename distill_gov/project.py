@@ -19,6 +19,7 @@ from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout, RunLayout
 from distill_gov.records.ledger import Ledger, LedgerEntry
 from distill_gov.records.manifest import StageManifest
+from distill_gov.records.purges import SEAL_BROKEN, Purges, read_purges
 from distill_gov.records.settings import load_settings
 from distill_gov.settings import DistillSettings
 from distill_gov.stages.settled import SEALED
@@ -90,13 +91,28 @@ class Project:
         if not seals:
             raise NotSealedError("the holdout has no seal", where=self.settings.holdout, fix="Run `distill-gov seal` first.")
         digest = str(seals[-1].facts["digest"])
-        if digest_file(self.file(self.settings.holdout)) != digest:
+        found = digest_file(self.file(self.settings.holdout))
+        if found != digest and any(e.facts["digest"] == digest for e in self.ledger.find(SEAL_BROKEN)):
+            raise NotSealedError(
+                "the holdout lost cases to a purge, which broke its seal",
+                where=self.settings.holdout,
+                fix="Run `distill-gov seal` for what is left, and use a new run name (--run).",
+            )
+        if found != digest:
             raise HashMismatchError(
                 "the holdout is not the one that was sealed",
                 where=self.settings.holdout,
                 fix="Restore it, or seal the new one and use a new run name.",
             )
         return digest
+
+    def purges(self) -> Purges:
+        """What was purged, as the ledger announced it.
+
+        Raises:
+            ChainBrokenError, HashMismatchError, MalformedFileError
+        """
+        return read_purges(self.layout, self.ledger.entries())
 
     # -- tools ------------------------------------------------------------------------------------------------------------
 
@@ -215,11 +231,19 @@ class Run:
 
         remove_unfinished(self.layout.root)
 
-    def build(self, *, progress: Progress | None = None) -> StageManifest:
+    def build(self, *, progress: Progress | None = None, review: int | None = None) -> StageManifest:
+        """Build the teaching set; with ``review``, so many of its rows go out, and ``train`` waits for a reviewer's answers."""
         from distill_gov.stages.build import build
 
         self._tidy()
-        return build(self.project, self, progress or NoProgress())
+        return build(self.project, self, progress or NoProgress(), review)
+
+    def import_review(self, file: Path, reviewer: str) -> StageManifest:
+        """Take a reviewer's answers on the rows that went out."""
+        from distill_gov.stages.review import import_review
+
+        self._tidy()
+        return import_review(self.project, self, file, reviewer)
 
     def train(self, *, progress: Progress | None = None) -> StageManifest:
         from distill_gov.stages.train import train
@@ -296,6 +320,12 @@ class Run:
         from distill_gov.stages.gate import verify
 
         return verify(self.project, self, evidence_only, expect, progress or NoProgress())
+
+    def purged(self) -> tuple[list[str], list[str]]:
+        """Files of the run that lost content lawfully, and what a reader must know of purges, in words."""
+        from distill_gov.stages.gate import purged
+
+        return purged(self.project, self)
 
     def promote(
         self, policy: str | Path | None = None, alias: str = "production", *, progress: Progress | None = None

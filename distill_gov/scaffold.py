@@ -19,7 +19,10 @@ from distill_gov.records.keys import KeyRing, Subkey
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.traces import Trace, carried_answer, recorded_answer, write_traces
 
-__all__ = ["HOLDOUT_SHARE", "Scaffolded", "example_directory", "scaffold"]
+__all__ = ["HOLDOUT_SHARE", "IMPORT_KEY", "Scaffolded", "example_directory", "import_key_ring", "scaffold"]
+
+IMPORT_KEY = "import"
+"""Purpose of the subkey that hides ids of sessions and users."""
 
 HOLDOUT_SHARE = 0.2
 """Share of the traces, by whole conversations, that is held out."""
@@ -109,11 +112,11 @@ def _on_the_example(layout: ProjectLayout) -> Scaffolded:
     return Scaffolded(lines["teaching"], lines["holdout"], (said,))
 
 
-def _common(layout: ProjectLayout) -> KeyRing:
+def _common(layout: ProjectLayout, ring: KeyRing | None = None) -> KeyRing:
     for name, content in ((".gitignore", starter.GITIGNORE), ("README.md", starter.readme(layout.root.resolve().name))):
         if not (layout.root / name).exists():
             write_text(layout.root / name, content)
-    return KeyRing.create(layout.keys)
+    return KeyRing.create(layout.keys, ring)
 
 
 # --- somebody's own chats
@@ -127,14 +130,17 @@ def _on_own_chats(
         "licence": starter.DEFAULT_LICENCE,
         "retention_until": (today + timedelta(days=365)).isoformat(),
     }
-    imported = import_traces(files, mapping=mapping, defaults=defaults, text=text, label=label)
+    # The key that hides ids of sessions and users is written with the rest, once everything could be read.
+    ring = import_key_ring(layout) or KeyRing.fresh()
+    key = ring.subkey(IMPORT_KEY)
+    imported = import_traces(files, mapping=mapping, defaults=defaults, text=text, label=label, key=key)
     everything = [_with_text_labels(trace) for trace in imported.traces]
     traces = [trace for trace in everything if carried_answer(trace) is not None]
     unanswered = [trace for trace in everything if carried_answer(trace) is None]
     _refuse_too_little(traces, files[0])
     labels = bool(label or (mapping and mapping.label))
     schema = _inferred_schema([carried_answer(trace) or "" for trace in traces], labels=labels)
-    keyring = _common(layout)
+    keyring = _common(layout, ring)
     teaching, holdout = _split(traces, keyring.subkey("holdout-split"))
     for name, part in (("teaching", teaching), ("holdout", holdout), ("unanswered", unanswered)):
         if part:
@@ -147,6 +153,11 @@ def _on_own_chats(
     write_text(layout.settings, starter.distill_yaml(task=task, answer_schema=_SCHEMA if schema else "", defaults=defaults))
     said = [imported.said, f"{len(teaching):,} traces to teach, {len(holdout):,} held out, by whole conversations"]
     return Scaffolded(len(teaching), len(holdout), (*said, *_remarks(everything, len(unanswered), schema)))
+
+
+def import_key_ring(layout: ProjectLayout) -> KeyRing | None:
+    """The project's key, where there is one."""
+    return KeyRing.load(layout.keys) if (layout.keys / "root.key").exists() else None
 
 
 def _refuse_too_little(traces: Sequence[Trace], source: Path) -> None:

@@ -27,6 +27,7 @@ _RECORDS = {
     "verdict": "gates.verdict:Verdict",
     "manifest": "distill_gov.records.manifest:StageManifest",
     "ledger": "distill_gov.records.ledger:LedgerEntry",
+    "purge": "distill_gov.records.purges:PurgeRecord",
 }
 """What is written as JSON objects, each with its ``format``."""
 

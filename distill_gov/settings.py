@@ -161,7 +161,8 @@ class DistillSettings(Settings):
     today: date | None = Field(default=None, strict=False)
     """Fixes the day on which retention is judged; the present day where it is left out."""
     defaults: dict[str, str] = Field(default_factory=dict)
-    """``consent``, ``licence``, ``retention_until``, ``language`` of imported traces that do not say; marked asserted."""
+    """``consent``, ``licence``, ``retention_until``, ``language``, ``purpose``, ``region``, ``tenant`` of imported traces where
+    the file has no such column; marked asserted."""
 
     @field_validator("model_input")
     @classmethod

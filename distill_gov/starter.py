@@ -57,6 +57,7 @@ admission:
   consent: [{DEFAULT_CONSENT}]
   licence: [{", ".join(LICENCES)}]
   refuse_expired: true
+  reasoning: drop
 
 filters:
   prompts:

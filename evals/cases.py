@@ -34,6 +34,8 @@ class Case:
     carries_pii: bool = False
     """Whether the message holds personal data."""
     tags: tuple[str, ...] = ()
+    stand_ins: frozenset[str] = frozenset()
+    """What redaction put in the place of values. Not of the case: neither in its file nor in the data set's digest."""
 
     @property
     def prompt(self) -> str:
@@ -50,6 +52,7 @@ def case_rows(cases: Iterable[Case]) -> list[dict[str, Any]]:
     """The cases as the JSON objects of their file."""
     rows = [asdict(case) for case in cases]
     for row in rows:
+        del row["stand_ins"]
         for name in ("messages", "slices", "tags"):
             row[name] = list(row[name])
     return rows
@@ -94,8 +97,8 @@ def parse_suite(data: bytes, *, where: str) -> list[Case]:
     return list(cases.values())
 
 
-_FIELDS = {f.name: f for f in fields(Case)}
-_REQUIRED = [f.name for f in fields(Case) if f.default is MISSING]
+_FIELDS = {f.name: f for f in fields(Case) if f.name != "stand_ins"}
+_REQUIRED = [name for name, f in _FIELDS.items() if f.default is MISSING]
 
 
 @dataclass(frozen=True, slots=True)

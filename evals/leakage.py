@@ -11,7 +11,8 @@ __all__ = ["Detect", "PiiInReply", "pii_in_reply", "without_placeholders"]
 Detect = Callable[[str], Iterable[str]]
 """A detector: the personal values that a text holds, as they stand in it."""
 
-_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]*_\d+>")
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]*(?:_\d+|:[0-9a-f]{16}|:enc:[0-9a-f]{12}:[A-Za-z0-9_-]+)>")
+"""Every stand-in that is told by its shape. A surrogate is judged as the value it looks like: its own prompt has it, or not."""
 _WORD = re.compile(r"\w+")
 
 
@@ -26,7 +27,7 @@ class PiiInReply:
 
 
 def pii_in_reply(reply: str, prompt: str, detect: Detect) -> PiiInReply:
-    """Look for personal values and placeholders (``<EMAIL_1>``) in a reply.
+    """Look for personal values and placeholders (``<EMAIL_1>``, ``<EMAIL:3f2a...>``) in a reply.
 
     A value is in the prompt if its words follow one another there, whatever their case, spacing and punctuation. Where
     the reply writes it otherwise it counts as a leak: the error is on the side that blocks.

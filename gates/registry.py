@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -15,7 +17,7 @@ from distill_gov.records.ledger import Journal
 from distill_gov.records.manifest import now
 from gates.verdict import Verdict, verdict_object
 
-__all__ = ["NotPromotableError", "Promotion", "promote", "read_aliases"]
+__all__ = ["NotPromotableError", "Promotion", "promote", "read_affected", "read_aliases", "write_affected"]
 
 _ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
@@ -57,6 +59,26 @@ def read_aliases(registry_dir: Path) -> dict[str, Promotion]:
     if len(found) != len(rows):  # type: ignore[arg-type]
         raise MalformedFileError("an alias appears twice", where=str(path))
     return found
+
+
+def write_affected(registry_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """List the students that were made with the help of purged traces, as the ledger has them, beside the aliases."""
+    write_json(registry_dir / "affected.json", {"students": [dict(row) for row in rows]}, format="affected")
+
+
+def read_affected(registry_dir: Path) -> list[dict[str, Any]]:
+    """The list of :func:`write_affected`; empty where no student was affected.
+
+    Raises:
+        MalformedFileError, UnknownFormatError
+    """
+    path = registry_dir / "affected.json"
+    if not path.exists():
+        return []
+    rows = read_json(path, format="affected").get("students")
+    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
+        raise MalformedFileError("not a list of affected students", where=str(path))
+    return rows
 
 
 def promote(

@@ -9,18 +9,21 @@ if TYPE_CHECKING:
     from redaction.analyzer import RecognizerFailedError
     from redaction.findings import Finding, Redacted, Span
     from redaction.policy import RedactionPolicy
-    from redaction.redactor import RedactedJson, Redactor
+    from redaction.redactor import RedactedJson, RedactedMessages, Redactor
     from redaction.residual import ResidualHit
+    from redaction.vault import Vault
 
 __all__ = [
     "Finding",
     "RecognizerFailedError",
     "Redacted",
     "RedactedJson",
+    "RedactedMessages",
     "RedactionPolicy",
     "Redactor",
     "ResidualHit",
     "Span",
+    "Vault",
 ]
 
 _MODULES = {
@@ -28,10 +31,12 @@ _MODULES = {
     "RecognizerFailedError": "redaction.analyzer",
     "Redacted": "redaction.findings",
     "RedactedJson": "redaction.redactor",
+    "RedactedMessages": "redaction.redactor",
     "RedactionPolicy": "redaction.policy",
     "Redactor": "redaction.redactor",
     "ResidualHit": "redaction.residual",
     "Span": "redaction.findings",
+    "Vault": "redaction.vault",
 }
 
 

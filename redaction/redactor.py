@@ -8,19 +8,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import DistillGovError, MalformedFileError
+from distill_gov.records.digest import digest_bytes, digest_json
+from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
+from distill_gov.records.ledger import Journal
 from redaction.analyzer import Analyzer, Detection, RecognizerFailedError
 from redaction.documents import JsonValue, string_leaves, with_leaves
 from redaction.findings import Finding, Redacted, Span
+from redaction.operators.sealed import is_sealed, unseal_value
+from redaction.operators.stand_ins import DATASET, OPERATORS_VERSION, Operators, StandIns, Value, item_scope
 from redaction.policy import RedactionPolicy, load_policy
+from redaction.pool import ChunkPool, chunked
 from redaction.recognizers.rule import compiled, matches
-from redaction.surrogates import Numbering, canonical, placeholders
+from redaction.surrogates import canonical, issued_in, issued_spans, placeholders
 from redaction.unicode import DetectionText, detection_text
+from redaction.vault import Vault
 
-__all__ = ["RedactedJson", "RedactedMessages", "Redactor"]
+__all__ = ["UNREDACTED", "RedactedJson", "RedactedMessages", "Redactor"]
+
+UNREDACTED = "redaction.unredacted"
+"""The ledger's event for values brought back."""
+
 
 _MANY = 256
 _MAX_PASSES = 100
@@ -29,7 +38,7 @@ _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
 
 @dataclass(frozen=True, slots=True)
 class RedactedJson:
-    """A JSON value with its strings redacted; ``issued`` has the placeholder spans of each string, by JSON pointer."""
+    """A JSON value with its strings redacted; ``issued`` has the spans of the stand-ins of each string, by JSON pointer."""
 
     value: JsonValue
     findings: tuple[Finding, ...]
@@ -48,23 +57,40 @@ class RedactedMessages:
         return iter((self.messages, self.findings, self.issued))
 
 
+Chat = Sequence[Mapping[str, Any]] | RedactedMessages
+"""Messages, redacted before or not."""
+
+
 class Redactor:
     """Redacts under one policy and one key.
 
-    Redaction is idempotent: detection runs until it finds nothing more, on a form of the text in which placeholders
-    and the values they stand for look the same. So the output holds nothing that a second run would find.
+    Redaction is idempotent: detection runs until it finds nothing more, on a form of the text in which stand-ins
+    and the values they stand for look the same. So the output holds nothing that a second run would find. Stand-ins are
+    known by the spans that a `Redacted` (or `RedactedMessages`, `RedactedJson`) carries; placeholders, keyed hashes and
+    encrypted values also by their shape, so that their text alone may be redacted again.
     """
 
-    def __init__(self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None) -> None:
+    def __init__(
+        self, policy: RedactionPolicy | None = None, keyring: KeyRing | None = None, vault: Vault | None = None
+    ) -> None:
         """Make a redactor.
 
         Args:
             policy: what to look for; without one, every entity of the default.
             keyring: the project's key; without one, a key that lives as long as this object, so that its hashes compare with
                 those of no other.
+            vault: where values are kept, for a policy that turns it on.
+
+        Raises:
+            BadInputError: the policy wants a vault, and there is none.
         """
         self.policy = RedactionPolicy() if policy is None else policy
-        self._key = (KeyRing.temporary() if keyring is None else keyring).subkey("redaction")
+        if self.policy.vault.enabled and vault is None:
+            raise BadInputError("the policy keeps a vault, and none is given", where="vault", fix="Use Redactor.from_policy.")
+        self._vault = vault if self.policy.vault.enabled else None
+        self._keyring = KeyRing.temporary() if keyring is None else keyring
+        self._key = self._keyring.subkey("redaction")
+        self._operators = Operators(self.policy, self._keyring)
         self._analyzer = Analyzer(self.policy)
 
     @classmethod
@@ -77,10 +103,12 @@ class Redactor:
         Raises:
             BadInputError and its kinds: the policy or the key cannot be used.
         """
-        keys = ProjectLayout(Path(path).resolve().parent).keys
-        if keyring is None and KeyRing.exists(keys):
-            keyring = KeyRing.load(keys)
-        return cls(load_policy(Path(path)), keyring)
+        layout = ProjectLayout(Path(path).resolve().parent)
+        policy = load_policy(Path(path))
+        # A vault under a key that is forgotten could never be opened: without the project's key this fails.
+        if keyring is None and (policy.vault.enabled or KeyRing.exists(layout.keys)):
+            keyring = KeyRing.load(layout.keys)
+        return cls(policy, keyring, Vault(layout.vault, keyring) if policy.vault.enabled and keyring else None)
 
     @property
     def key_id(self) -> str:
@@ -88,17 +116,21 @@ class Redactor:
 
     @property
     def digest(self) -> str:
-        """Digest of all that shapes the output: policy, rules, model, libraries and key id."""
-        return digest_json(
-            {"policy": self.policy.model_dump(mode="json"), "detection": self._analyzer.identity(), "key_id": self.key_id}
-        )
+        """Digest of all that shapes the output: policy, rules, model, libraries, operators and key id."""
+        policy = self.policy.model_dump(mode="json", exclude={"review"})  # who looks at the output does not shape it
+        detection = self._analyzer.identity()
+        return digest_json({"policy": policy, "detection": detection, "operators": OPERATORS_VERSION, "key_id": self.key_id})
 
     def value_hash(self, entity: str, value: str) -> str:
         """Keyed hash of an entity and the canonical form of a value; comparable only under the same key."""
-        return self._key.mac(entity, canonical(entity, value))
+        return self.canonical_hash(entity, canonical(entity, value))
 
-    def detect(self, text: str) -> list[tuple[str, int, int, float, str]]:
-        """(entity, start, end, score, rule) of the values in a text; placeholders count as masked and are never found.
+    def canonical_hash(self, entity: str, folded: str) -> str:
+        """As `value_hash`, of a value in its canonical form."""
+        return self._key.mac(entity, folded)
+
+    def detect(self, text: str | Redacted) -> list[tuple[str, int, int, float, str]]:
+        """(entity, start, end, score, rule) of the values in a text; stand-ins count as masked and are never found.
 
         Raises:
             RecognizerFailedError, BadInputError
@@ -106,13 +138,30 @@ class Redactor:
         [found] = self.detect_many([text])
         return found
 
-    def detect_many(self, texts: Sequence[str]) -> list[list[tuple[str, int, int, float, str]]]:
-        """As `detect`, of many texts; an error in any of them is raised."""
-        found = self._detect_all(texts, [detection_text(text, placeholders(text)) for text in texts])
+    def detect_many(
+        self, texts: Sequence[str | Redacted], *, strict: bool = False, workers: int = 1
+    ) -> list[list[tuple[str, int, int, float, str]]]:
+        """As `detect`, of many texts; an error in any of them is raised.
+
+        Args:
+            strict: find as much as the residual scan does.
+            workers: processes; more than one are started for this call, which takes seconds.
+        """
+        if workers > 1:
+            with ChunkPool(_DetectWorker, {**self._arguments, "strict": strict}, workers) as pool:
+                return list(pool.run(chunked(texts, _MANY)))
+        given = [_given(text) for text in texts]
+        seen = [detection_text(one.text, issued_spans(one)) for one in given]
+        found = self._detect_all([one.text for one in given], seen, strict=strict)
         return [[(d.entity, d.start, d.end, d.score, d.rule) for d in each] for each in found]
 
-    def redact(self, text: str, *, item: str = "", field: str = "") -> Redacted:
+    def redact(self, text: str | Redacted, *, item: str = "", field: str = "") -> Redacted:
         """Redact one text on its own.
+
+        Args:
+            text: what was redacted before keeps its findings; the same comes back if there is nothing new to find.
+            item: names the conversation. Without it the text is one by itself: the same value in another text gets another
+                surrogate, unless the policy's scope is the data set.
 
         Raises:
             RecognizerFailedError: a recogniser failed or timed out: the text must not be used.
@@ -120,16 +169,14 @@ class Redactor:
         """
         return self._redact_group({field: text}, item)[field]
 
-    def redact_messages(self, messages: Sequence[Mapping[str, Any]], *, item: str = "") -> RedactedMessages:
-        """Redact a chat: the same value gets the same placeholder in all of its messages. Roles stay as they are."""
+    def redact_messages(self, messages: Chat, *, item: str = "") -> RedactedMessages:
+        """Redact a chat: the same value gets the same stand-in in all of its messages. Roles stay as they are."""
         [done] = self.redact_chats([(item, messages)])
         if isinstance(done, DistillGovError):
             raise done
         return done
 
-    def redact_chats(
-        self, chats: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]
-    ) -> Iterator[RedactedMessages | DistillGovError]:
+    def redact_chats(self, chats: Iterable[tuple[str, Chat]]) -> Iterator[RedactedMessages | DistillGovError]:
         """For each (item, messages) what `redact_messages` returns or raises, lazily and in order; cheaper than one by one.
 
         Raises:
@@ -137,8 +184,11 @@ class Redactor:
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            values = [_message_dicts(messages, item) for item, messages in batch]
-            groups = [(item, _texts_of(value, _roles(value))) for (item, _), value in zip(batch, values, strict=True)]
+            values = [_message_dicts(_messages(chat), item) for item, chat in batch]
+            groups = [
+                (item, _with_issued(_texts_of(value, _roles(value)), chat))
+                for (item, chat), value in zip(batch, values, strict=True)
+            ]
             for value, done in zip(values, self._redact_groups(groups), strict=True):
                 if isinstance(done, DistillGovError):
                     yield done
@@ -146,26 +196,112 @@ class Redactor:
                     whole = _document(value, done)
                     yield RedactedMessages(whole.value, whole.findings, whole.issued)
 
-    def redact_json(self, value: JsonValue, *, item: str = "") -> RedactedJson:
+    def redact_json(self, value: JsonValue | RedactedJson, *, item: str = "") -> RedactedJson:
         """Redact the strings of a JSON value: same keys, types and order."""
-        return _document(value, self._redact_group(_texts_of(value, set()), item))
+        plain = value.value if isinstance(value, RedactedJson) else value
+        return _document(plain, self._redact_group(_with_issued(_texts_of(plain, set()), value), item))
 
-    def redact_many(self, items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Redacted]]:
+    def redact_many(self, items: Iterable[tuple[str, str | Redacted]], *, workers: int = 1) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
+
+        Args:
+            workers: processes; more than one are started for this call, which takes seconds.
 
         Raises:
             RecognizerFailedError, BadInputError: as `redact` does, at the item that fails.
+            WorkerLostError: a worker was killed.
         """
-        source = iter(items)
-        while batch := list(islice(source, _MANY)):
-            for (item, _), done in zip(batch, self._redact_groups([(i, {"": text}) for i, text in batch]), strict=True):
-                if isinstance(done, DistillGovError):
-                    raise done
-                yield item, done[""]
+        for item, done in self._redact_chunks(chunked(items, _MANY), workers):
+            if isinstance(done, DistillGovError):
+                raise done
+            yield item, done
 
-    def _detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection]]:
-        documents = self._analyzer.documents(seen)
-        return [self._analyzer.detect(text, form, doc) for text, (form, doc) in zip(texts, documents, strict=True)]
+    def _redact_chunks(
+        self, chunks: Iterable[list[tuple[str, str | Redacted]]], workers: int
+    ) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        if workers > 1:
+            with ChunkPool(_RedactWorker, self._arguments, workers) as pool:
+                yield from pool.run(chunks)
+        else:
+            for chunk in chunks:
+                yield from self._redact_chunk(chunk)
+
+    def _redact_chunk(self, chunk: Sequence[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        groups = self._redact_groups([(item, {"": text}) for item, text in chunk])
+        for (item, _), done in zip(chunk, groups, strict=True):
+            yield item, done if isinstance(done, DistillGovError) else done[""]
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What another process makes a redactor like this one from."""
+        return {"policy": self.policy, "keyring": self._keyring, "vault": self._vault}
+
+    def unredact(self, text: str | Redacted, *, reason: str, journal: Journal, item: str = "") -> str:
+        """Bring the values back that stand-ins stand for. It is logged first; if it cannot be logged, nothing is read.
+
+        Encrypted values need only the key; any other stand-in needs the vault.
+
+        Args:
+            text: redacted under this key. Of a plain text only those surrogates are known that the vault has.
+            reason: why, in words that hold nothing personal: the journal keeps it for ever.
+            journal: the project's ledger.
+            item: the conversation that the text is from; without it only what has the data set for its scope is known.
+
+        Raises:
+            BadInputError: no reason, or one with personal data in it; a stand-in that is unknown, stands for several values, or
+                was made under another key.
+            IntegrityError: a token or the vault was changed.
+        """
+        self._check_reason(reason)
+        redacted = _given(text)
+        facts = {"reason": reason.strip(), "item": item, "text": digest_bytes(redacted.text.encode("utf-8", "surrogatepass"))}
+        journal.append(UNREDACTED, {**facts, "key_id": self.key_id})
+        scopes = [*([item_scope(item)] if item else []), DATASET]
+        if isinstance(text, str) and self._vault is not None:
+            known = frozenset().union(*map(self._vault.stand_ins, scopes))
+            redacted = Redacted(text, (), issued_in(text, known))
+        spans = issued_spans(redacted)
+        if not spans:
+            raise BadInputError("nothing in the text is known to stand for a value", fix="Name the item it is from.")
+        return _replaced(redacted.text, [(s.start, s.end, self._value(redacted.text, s, scopes)) for s in spans])[0]
+
+    def _check_reason(self, reason: str) -> None:
+        if not reason.strip():
+            raise BadInputError("values are not brought back without a reason", fix="Say why; it is logged.")
+        if found := self.detect(reason):
+            raise BadInputError(
+                f"the reason holds personal data ({found[0][0]})", fix="Say it without: the ledger keeps it for ever."
+            )
+
+    def _value(self, text: str, span: Span, scopes: Sequence[str]) -> str:
+        token = text[span.start : span.end]
+        if is_sealed(token):
+            return unseal_value(self._operators.encrypt_key, token)
+        values = {v for scope in scopes for v in self._vault.values(scope, token)} if self._vault is not None else set()
+        if len(values) != 1:
+            what = "stands for several values" if values else "is unknown"
+            fix = "Name the item it is from." if self._vault else "Only encrypted values come back without a vault."
+            raise BadInputError(f"what stands at characters {span.start} to {span.end} {what}", fix=fix)
+        return values.pop()
+
+    def _keep(self, item: str, stand_ins: StandIns, values: Sequence[Value]) -> None:
+        """Put what will stand in the text into the vault, before anybody gets the text."""
+        if self._vault is None:
+            return
+        kept = [v for v in values if self.policy.entities[v.entity].operator not in ("encrypt", "drop")]
+        for scope in sorted({stand_ins.scope_of(v.entity) for v in kept}):
+            if scope != DATASET and not item:
+                raise BadInputError("the vault keeps values by conversation, and this text is of none", fix="Give its item.")
+            self._vault.keep(scope, [(stand_ins.of(v), v.written) for v in kept if stand_ins.scope_of(v.entity) == scope])
+
+    def is_word(self, token: str) -> bool:
+        """Whether a token is an ordinary word, as detection sees it."""
+        return self._analyzer.lexicon.is_word(token)
+
+    def _detect_all(
+        self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False
+    ) -> list[list[Detection]]:
+        return self._analyzer.detect_all(texts, seen, strict=strict)
 
     def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""
@@ -177,26 +313,35 @@ class Redactor:
             # One text spoilt the batch: go one by one, so that only it is lost.
             return [self._detect_each([text], [form])[0] for text, form in zip(texts, seen, strict=True)]
 
-    def _redact_group(self, group: Mapping[str, str], item: str) -> dict[str, Redacted]:
+    def _redact_group(self, group: _Group, item: str) -> dict[str, Redacted]:
         [done] = self._redact_groups([(item, group)])
         if isinstance(done, DistillGovError):
             raise done
         return done
 
-    def _redact_groups(self, groups: Sequence[tuple[str, Mapping[str, str]]]) -> list[dict[str, Redacted] | DistillGovError]:
+    def _redact_groups(self, groups: Sequence[tuple[str, _Group]]) -> list[dict[str, Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
         searches = [_Search.of(group.values()) for _, group in groups]
         self._search(searches)
         return [self._group(item, group, search) for (item, group), search in zip(groups, searches, strict=True)]
 
-    def _group(self, item: str, group: Mapping[str, str], search: _Search) -> dict[str, Redacted] | DistillGovError:
+    def _group(self, item: str, group: _Group, search: _Search) -> dict[str, Redacted] | DistillGovError:
         if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
             return type(error)(error.what, where=where, fix=error.fix)
-        numbering = Numbering(search.texts)
+        found = [
+            [(d, Value(d.entity, d.value, text[d.start : d.end])) for d in sorted(detections, key=lambda d: d.start)]
+            for text, detections in zip(search.texts, search.found, strict=True)
+        ]
+        values = [value for text in found for _, value in text]
+        stand_ins = self._operators.conversation(item, search.texts, search.unseen, values)
+        try:
+            self._keep(item, stand_ins, values)
+        except DistillGovError as refused:
+            return refused
         return {
-            field: self._rewritten(text, sorted(detections, key=lambda d: d.start), numbering, item, field)
-            for field, text, detections in zip(group, search.texts, search.found, strict=True)
+            field: self._rewritten(_given(group[field]), spans, pairs, stand_ins, item, field)
+            for field, spans, pairs in zip(group, search.issued, found, strict=True)
         }
 
     def _search(self, searches: Sequence[_Search]) -> None:
@@ -245,30 +390,76 @@ class Redactor:
                     changed.add(i)
         return changed
 
-    def _rewritten(self, text: str, detections: list[Detection], numbering: Numbering, item: str, field: str) -> Redacted:
-        parts: list[str] = []
-        findings: list[Finding] = []
-        position = 0
-        for d in detections:
-            parts += (text[position : d.start], numbering.placeholder(d.entity, d.value))
-            position = d.end
-            findings.append(
-                Finding(
-                    item=item,
-                    field=field,
-                    start=d.start,
-                    end=d.end,
-                    entity=d.entity,
-                    score=d.score,
-                    rule=d.rule,
-                    rule_version=d.version,
-                    value_hash=self.value_hash(d.entity, d.value),
-                    key_id=self.key_id,
-                    action=self.policy.entities[d.entity].operator,
-                )
-            )
-        clean = "".join([*parts, text[position:]])
-        return Redacted(clean, tuple(findings), tuple(placeholders(clean)))
+    def _rewritten(
+        self,
+        given: Redacted,
+        before: Sequence[Span],
+        found: Sequence[tuple[Detection, Value]],
+        stand_ins: StandIns,
+        item: str,
+        field: str,
+    ) -> Redacted:
+        text = given.text
+        places = [(s.start, s.end, text[s.start : s.end]) for s in before]
+        places += [(d.start, d.end, stand_ins.of(value)) for d, value in found]
+        clean, issued = _replaced(text, sorted(places))
+        return Redacted(clean, (*given.findings, *(self._finding(d, item, field) for d, _ in found)), issued)
+
+    def _finding(self, d: Detection, item: str, field: str) -> Finding:
+        return Finding(
+            item=item,
+            field=field,
+            start=d.start,
+            end=d.end,
+            entity=d.entity,
+            score=d.score,
+            rule=d.rule,
+            rule_version=d.version,
+            value_hash=self.value_hash(d.entity, d.value),
+            key_id=self.key_id,
+            action=self.policy.entities[d.entity].operator,
+        )
+
+
+_Group = Mapping[str, str | Redacted]
+"""Texts that share one numbering and one scope, by field."""
+
+
+def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, tuple[Span, ...]]:
+    """The text with other text at some places, and where that lies in it."""
+    parts: list[str] = []
+    issued: list[Span] = []
+    position = length = 0
+    for start, end, stand_in in places:
+        parts += (text[position:start], stand_in)
+        length += start - position
+        issued.append(Span(length, length + len(stand_in)))
+        length, position = length + len(stand_in), end
+    return "".join([*parts, text[position:]]), tuple(issued)
+
+
+def _given(text: str | Redacted) -> Redacted:
+    return text if isinstance(text, Redacted) else Redacted(text, (), tuple(placeholders(text)))
+
+
+class _DetectWorker:
+    """A redactor in another process, for `Redactor.detect_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing, vault: Vault | None, strict: bool) -> None:
+        self._redactor, self._strict = Redactor(policy, keyring, vault), strict
+
+    def work(self, chunk: list[str | Redacted]) -> list[list[tuple[str, int, int, float, str]]]:
+        return self._redactor.detect_many(chunk, strict=self._strict)
+
+
+class _RedactWorker:
+    """A redactor in another process, for `Redactor.redact_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing, vault: Vault | None) -> None:
+        self._redactor = Redactor(policy, keyring, vault)
+
+    def work(self, chunk: list[tuple[str, str | Redacted]]) -> list[tuple[str, Redacted | DistillGovError]]:
+        return list(self._redactor._redact_chunk(chunk))
 
 
 @dataclass(slots=True)
@@ -277,16 +468,24 @@ class _Search:
 
     texts: list[str]
     issued: list[list[Span]]
-    """Placeholders that each text came with."""
+    """Stand-ins that each text came with."""
     found: list[list[Detection]]
     pending: list[int]
     """Texts in which there may be more."""
     error: DistillGovError | None = None
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> _Search:
-        given = list(texts)
-        return cls(given, [placeholders(text) for text in given], [[] for _ in given], list(range(len(given))))
+    def of(cls, texts: Iterable[str | Redacted]) -> _Search:
+        given = [_given(text) for text in texts]
+        return cls([one.text for one in given], [issued_spans(one) for one in given], [[] for _ in given], [*range(len(given))])
+
+    @property
+    def unseen(self) -> list[str]:
+        """The texts with a space for each stand-in that they came with."""
+        return [
+            _replaced(text, [(s.start, s.end, " ") for s in spans])[0]
+            for text, spans in zip(self.texts, self.issued, strict=True)
+        ]
 
     def seen(self, i: int) -> DetectionText:
         """A text with all that is known of it masked."""
@@ -301,6 +500,20 @@ def _message_dicts(messages: Sequence[Mapping[str, Any]], item: str) -> list[dic
     if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
         raise MalformedFileError("a message needs `role` and `content`", where=item)
     return [dict(m) for m in messages]
+
+
+def _messages(chat: Chat) -> Sequence[Mapping[str, Any]]:
+    return chat.messages if isinstance(chat, RedactedMessages) else chat
+
+
+def _with_issued(texts: Mapping[str, str], source: Any) -> _Group:
+    """The texts of what may have been redacted before, with what was found in them and the spans issued."""
+    if not isinstance(source, RedactedMessages | RedactedJson):
+        return texts
+    return {
+        pointer: Redacted(text, tuple(f for f in source.findings if f.field == pointer), tuple(source.issued.get(pointer, ())))
+        for pointer, text in texts.items()
+    }
 
 
 def _roles(messages: Sequence[Mapping[str, Any]]) -> set[str]:

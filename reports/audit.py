@@ -20,10 +20,12 @@ from distill_gov.records.errors import IntegrityError, MissingFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_text
 from distill_gov.records.layout import RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
+from distill_gov.records.purges import Purges
 from redaction.findings import FINDING_FORMAT
 from reports.loading import RunFiles, conforming
 from reports.markup import Html, definition_list, page, table, text
 from reports.suppression import K, shown_counts, shown_table
+from reports.trust import project_of, read_checked_ledger, read_checked_purges
 
 __all__ = ["Audit", "SampledRow", "audit_object", "read_audit", "write_audit"]
 
@@ -83,7 +85,9 @@ def read_audit(run: RunLayout, *, sample: int = 20) -> Audit:
     if not path.exists():
         raise MissingFileError("this run was not built", where=str(path), fix="Run `distill-gov build` first.")
     manifest = read_manifest(path)
-    files = RunFiles(run.root, manifest.outputs)
+    project = project_of(run)
+    purges = read_checked_purges(project, read_checked_ledger(project).content).content
+    files = RunFiles(run.root, manifest.outputs, purges or Purges())
     for needed in (run.decisions, run.findings, run.examples):
         if problem := files.problem(needed):
             raise IntegrityError(problem, where=run.name, fix="See `distill-gov verify`.")

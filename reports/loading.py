@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from distill_gov.records.digest import digest_file
 from distill_gov.records.errors import DistillGovError, MalformedFileError
+from distill_gov.records.purges import Purges
 
 __all__ = ["Part", "RunFiles", "conforming"]
 
@@ -53,6 +54,8 @@ class RunFiles:
     root: Path
     recorded: Mapping[str, str] = field(default_factory=dict)
     """POSIX path below the run to SHA-256."""
+    purges: Purges = field(default_factory=Purges)
+    """What may differ from its record because it was purged."""
     _digests: dict[str, str] = field(default_factory=dict, repr=False)
 
     def name(self, path: Path) -> str:
@@ -71,9 +74,14 @@ class RunFiles:
         wanted = self.recorded.get(name)
         if wanted is None:
             return f"{name}: no manifest and no verdict lists this file" if found else ""
+        may_be = self.may_be(name, wanted)
         if not found:
-            return f"{name}: recorded, but no longer there"
-        return "" if found == wanted else f"{name}: changed since it was recorded"
+            return "" if "" in may_be else f"{name}: recorded, but no longer there"
+        return "" if found in may_be else f"{name}: changed since it was recorded"
+
+    def may_be(self, name: str, wanted: str) -> tuple[str, ...]:
+        """The digests that a file may have which was recorded with one."""
+        return self.purges.allowed(f"runs/{self.root.name}/{name}", wanted)
 
     def load(self, path: Path, read: Callable[[Path], T], *, must_be_recorded: bool = True) -> Part[T]:
         """Read a file after holding it against its record.

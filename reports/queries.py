@@ -17,6 +17,7 @@ from distill_gov.records.errors import BadInputError, MalformedFileError
 from distill_gov.records.files import read_parquet
 from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
+from distill_gov.records.purges import Purges, purge_notes
 from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
 from evals.evidence import CaseResult, Measurement, Subject, read_cases, read_measurements, read_subjects
 from gates.policy import GateRule, Policy, shown
@@ -33,6 +34,7 @@ from reports.record import (
     Funnel,
     GateRow,
     Interval,
+    LedgerView,
     RedactionSummary,
     Reliability,
     ReliabilityBin,
@@ -45,6 +47,7 @@ from reports.suppression import K, shown_count, shown_counts, shown_slices
 from reports.trust import (
     project_of,
     read_checked_ledger,
+    read_checked_purges,
     read_checked_verdict,
     read_policy_of,
     unchecked,
@@ -83,6 +86,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     project = project_of(run)
     rules = read_policy_of(project, policy, judged.content)
     ledger = read_checked_ledger(project)
+    purges = read_checked_purges(project, ledger.content)
     measured = files.load(run.measurements(policy), read_measurements, must_be_recorded=False)
     subjects = files.load(run.subjects, _subjects)
     found = measured.content or []
@@ -113,7 +117,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     errored = manifests["evaluate"].then(_errored, where=_EVALUATE)
     reliability = _reliability_of_gates(files, run, verdict)
 
-    parts: list[Part[Any]] = [judged, rules, ledger, measured, subjects, *manifests.values(), funnel, redaction, misses]
+    parts: list[Part[Any]] = [judged, rules, ledger, purges, measured, subjects, *manifests.values(), funnel, redaction, misses]
     parts += [admission, training, baselines, speed, fidelity, errored, *reliability]
     parts += [funnel.content.drops] if funnel.content else []
     doubts = [
@@ -137,6 +141,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
             *_residual(redaction),
             *(errored.content or ()),
             *_seen(misses.content),
+            *_purged(run, purges.content, ledger.content, manifests["evaluate"].content),
         ),
         simulated=simulated,
         verdict=verdict,
@@ -154,6 +159,14 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         reliability=reliability,
         ledger=ledger,
     )
+
+
+def _purged(run: RunLayout, purges: Purges | None, ledger: LedgerView | None, evaluated: StageManifest | None) -> list[str]:
+    """What a reader must know of purges."""
+    if purges is None or ledger is None:
+        return []
+    holdout = evaluated.inputs.get("holdout", "") if evaluated else ""
+    return purge_notes(purges, ledger.entries, run.name, holdout, shown_count)
 
 
 def policies_judged(run: RunLayout) -> tuple[str, ...]:
@@ -179,7 +192,9 @@ def _open(run: RunLayout, policy: str) -> tuple[RunFiles, dict[str, Part[StageMa
         recorded.update(part.content.outputs if part.content else {})
     # A manifest's word comes first; the verdict's own list is held against the files in `trust`.
     recorded = {**(judged.content.evidence if judged.content else {}), **recorded}
-    return RunFiles(run.root, recorded), manifests, judged
+    project = project_of(run)
+    purges = read_checked_purges(project, read_checked_ledger(project).content).content
+    return RunFiles(run.root, recorded, purges or Purges()), manifests, judged
 
 
 def _manifest(path: Path) -> StageManifest:

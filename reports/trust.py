@@ -14,6 +14,7 @@ from distill_gov.records.digest import digest_bytes
 from distill_gov.records.errors import DistillGovError, IntegrityError
 from distill_gov.records.layout import ProjectLayout, RunLayout
 from distill_gov.records.ledger import GENESIS, Ledger, LedgerEntry
+from distill_gov.records.purges import Purges, read_purges
 from evals.evidence import Measurement, Subject
 from gates.decide import verify_verdict
 from gates.policy import Policy, load_policy
@@ -21,7 +22,15 @@ from gates.verdict import Verdict, read_verdict
 from reports.loading import Part, RunFiles, conforming
 from reports.record import LedgerView
 
-__all__ = ["project_of", "read_checked_ledger", "read_checked_verdict", "read_policy_of", "unchecked", "verdict_problems"]
+__all__ = [
+    "project_of",
+    "read_checked_ledger",
+    "read_checked_purges",
+    "read_checked_verdict",
+    "read_policy_of",
+    "unchecked",
+    "verdict_problems",
+]
 
 
 def project_of(run: RunLayout) -> ProjectLayout:
@@ -65,6 +74,16 @@ def read_checked_ledger(project: ProjectLayout) -> Part[LedgerView]:
     except OSError:
         return Part(problem=f"{path.name}: cannot be read")
     return Part(LedgerView(entries[-1].digest if entries else GENESIS, entries))
+
+
+def read_checked_purges(project: ProjectLayout, ledger: LedgerView | None) -> Part[Purges]:
+    """What the ledger says was purged; nothing excuses a file where there is no ledger."""
+    if ledger is None:
+        return Part(Purges())
+    try:
+        return Part(read_purges(project, ledger.entries))
+    except (DistillGovError, OSError, KeyError, TypeError, ValueError):
+        return Part(problem="purges: a record is missing, changed or none")
 
 
 def verdict_problems(
@@ -124,7 +143,7 @@ def _evidence_problems(files: RunFiles, run: RunLayout, verdict: Verdict, where:
     found = []
     for name, wanted in zip(names, verdict.evidence.values(), strict=True):
         digest = files.digest(run.root / name)
-        if digest != wanted:
+        if digest not in files.may_be(str(name), wanted):
             found.append(f"{name}: changed since the verdict" if digest else f"{name}: recorded, but no longer there")
     return found
 

@@ -92,8 +92,9 @@ def open_file(path: Path, names: ImportMap, key: Subkey | None) -> File:
     for part in columns:
         if part in (shape, *_ALL_OR_NONE):
             _refuse_holes(part, rows, columns[part])
-    used = {_top(name) for held in columns.values() for name in held} | set(export.read if export else ())
+    used = {_top(name) for held in columns.values() for name in held} | set((*export.read, *export.used) if export else ())
     left_out = dict.fromkeys(name for row in rows for name in row.held if name not in used and filled(row.held[name]))
+    left_out.update(dict.fromkeys(export.columns_left_out if export else ()))
     kind = export.kind if export else _kind(shape, rows, columns)
     read = export.read if export else columns[shape]
     file = File(path, container, tuple(rows), shape, columns, tuple(left_out), kind, read)
@@ -110,7 +111,8 @@ def _dialect(columns: Collection[str]) -> Dialect | None:
 
 
 def _exported(dialect: Dialect, rows: Sequence[Row], names: ImportMap, key: Subkey | None, path: Path) -> Export:
-    return exported(dialect, rows, key, own_group=names.group is not None, source=str(path))
+    own = [part for part in ("id", "group") if getattr(names, part) is not None]
+    return exported(dialect, rows, key, own=own, source=str(path))
 
 
 def _parts(shape: str) -> list[str]:

@@ -7,7 +7,7 @@ other kinds, failed ones and those without an output are passed over, and counte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,14 @@ class Dialect:
     type: Callable[[Mapping[str, Any]], str]
     """What kind of row it is; empty: a whole trace."""
     model_calls: str
+    types: frozenset[str]
+    """The tool's own kinds of rows; any other word is a stranger's, and is not shown."""
     is_root: Callable[[Mapping[str, Any]], bool]
     failed: Callable[[Mapping[str, Any]], bool]
     objects: tuple[str, ...]
     """Columns in which JSON may stand as text, so that pointers of a map file reach into it."""
+    used: tuple[str, ...]
+    """Columns that are looked at for anything of the above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +57,21 @@ class Export:
     kind: Kind
     rows: list[Row]
     read: tuple[str, ...]
-    """The columns that were used."""
+    """The columns of the conversation."""
+    used: tuple[str, ...]
+    """The columns that were looked at for anything else."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """Why rows were passed over, and how many."""
     left_out: Counter[str] = field(default_factory=Counter)
     """What turns and inputs held that a trace has no place for."""
+    columns_left_out: Counter[str] = field(default_factory=Counter)
 
 
-def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_group: bool, source: str) -> Export:
+def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own: Collection[str], source: str) -> Export:
     """The calls of a model among the rows, each as a row with ``messages``, ``id`` and ``group``.
 
     Args:
-        own_group: whether a map file names another column for the group.
+        own: which of ``id`` and ``group`` a map file names columns for.
         source: the file.
 
     Raises:
@@ -73,19 +80,21 @@ def exported(dialect: Dialect, rows: Sequence[Row], key: Subkey | None, *, own_g
     """
     held = [Row(row.where, {k: decoded(v) if k in dialect.objects else v for k, v in row.held.items()}) for row in rows]
     calls_only = any(dialect.type(row.held) == dialect.model_calls for row in held)
-    made = Export(dialect.kind, [], _read(dialect, held))
+    made = Export(dialect.kind, [], _read(dialect, held), dialect.used)
     for row in held:
         reason = _passed_over(dialect, row.held, calls_only)
         if reason:
             made.passed_over[reason] += 1
             continue
         more: dict[str, Any] = {"messages": _conversation(dialect, row, made.left_out)}
-        if filled(own := _first(row.held, dialect.id)):
-            more["id"] = opaque(own, "t", key, row.where)
-        groups = [] if own_group else [group for group in dialect.groups(row.held) if filled(group)]
+        if "id" not in own and filled(name := _first(row.held, dialect.id)):
+            more["id"] = opaque(name, "t", key, row.where)
+        groups = [] if "group" in own else [group for group in dialect.groups(row.held) if filled(group)]
         if groups:
             more["group"] = opaque(groups[0], "g", key, row.where)
-        taken = ("id", "tags", *(() if own_group else ("group",)))
+        # A list of tags has no names to keep them under.
+        made.columns_left_out.update(["tags"] if filled(row.held.get("tags")) else [])
+        taken = {"tags", *({"id", "group"} - set(own))}
         made.rows.append(Row(row.where, {**{k: v for k, v in row.held.items() if k not in taken}, **more}))
     if not made.rows:
         raise NothingLeftError(
@@ -101,7 +110,7 @@ def _read(dialect: Dialect, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _passed_over(dialect: Dialect, held: Mapping[str, Any], calls_only: bool) -> str:
     if calls_only and dialect.type(held) != dialect.model_calls:
-        return dialect.type(held) or "without a type"
+        return dialect.type(held) if dialect.type(held) in dialect.types else "of another type"
     if not calls_only and not dialect.is_root(held):
         return "below another"
     if dialect.failed(held):
@@ -165,8 +174,5 @@ def _unwrapped(held: dict[str, Any], role: str, where: str, left_out: Counter[st
 
 
 def _unreadable(where: str) -> MalformedFileError:
-    return MalformedFileError(
-        "cannot be read as a conversation",
-        where=where,
-        fix="Name the parts in a map file (--map) by pointers: prompt, completion.",
-    )
+    fix = "Name its parts in a map file (--map) by pointers: `prompt`, `completion`."
+    return MalformedFileError("cannot be read as a conversation", where=where, fix=fix)

@@ -14,6 +14,10 @@ from distill_gov.importers.exports import Dialect
 
 __all__ = ["LANGFUSE", "is_langfuse"]
 
+_GROUPS = ("sessionId", "session_id", "userId", "user_id", "traceId", "trace_id")
+"""A session is a conversation; without one, all of a user's traces go together, so that none is split from another."""
+_PARENTS = ("parentObservationId", "parent_observation_id")
+
 
 def is_langfuse(columns: Collection[str]) -> bool:
     """Whether columns are those of an export of Langfuse."""
@@ -25,11 +29,11 @@ def is_langfuse(columns: Collection[str]) -> bool:
 
 
 def _groups(held: Mapping[str, Any]) -> Sequence[Any]:
-    return [held.get(name) for name in ("sessionId", "session_id", "userId", "user_id", "traceId", "trace_id")]
+    return [held.get(name) for name in _GROUPS]
 
 
 def _is_root(held: Mapping[str, Any]) -> bool:
-    return not any(held.get(name) for name in ("parentObservationId", "parent_observation_id"))
+    return not any(held.get(name) for name in _PARENTS)
 
 
 LANGFUSE = Dialect(
@@ -40,7 +44,11 @@ LANGFUSE = Dialect(
     groups=_groups,
     type=lambda held: str(held.get("type", "")).upper(),
     model_calls="GENERATION",
+    types=frozenset(
+        ("SPAN", "GENERATION", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL")
+    ),
     is_root=_is_root,
     failed=lambda held: held.get("level") == "ERROR",
     objects=("metadata",),
+    used=(*_GROUPS, *_PARENTS, "type", "level"),
 )

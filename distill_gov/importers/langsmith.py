@@ -44,7 +44,9 @@ LANGSMITH = Dialect(
     groups=_groups,
     type=lambda held: str(held.get("run_type", "")).lower(),
     model_calls="llm",
+    types=frozenset(("llm", "chain", "tool", "retriever", "embedding", "prompt", "parser")),
     is_root=_is_root,
     failed=lambda held: bool(held.get("error")) or held.get("status") == "error",
     objects=("extra", "metadata", "parent_run_ids"),
+    used=("run_id", "run_type", "thread_id", "trace_id", "parent_run_id", "parent_run_ids", "error", "status"),
 )

@@ -58,12 +58,13 @@ def turn(value: Any, where: str, left_out: Counter[str] | None = None) -> dict[s
     more = _object_in(held, "additional_kwargs")
     made: dict[str, Any] = {"role": role}
     made |= _content(held.pop(content_key, None), where, left_out)
-    calls = held.pop("tool_calls", None) or more.pop("tool_calls", None) or made.get("tool_calls")
-    if calls:
-        made["tool_calls"] = _calls(calls, where)
-    for key in _REASONING:
-        if filled(thought := held.pop(key, None) or more.pop(key, None)):
-            made["reasoning"] = thought
+    # LangChain keeps the same calls twice, as it reads them and as the server sent them.
+    calls = [held.pop("tool_calls", None), more.pop("tool_calls", None), made.get("tool_calls")]
+    if found := next(filter(filled, calls), None):
+        made["tool_calls"] = _calls(found, where)
+    thoughts = [part.pop(key, None) for part in (held, more) for key in _REASONING]
+    if thought := next(filter(filled, thoughts), None):
+        made["reasoning"] = thought
     for key in ("tool_call_id", "name"):
         if role == "tool" and key in held:
             made[key] = held.pop(key)

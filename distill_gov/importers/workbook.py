@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time
@@ -28,8 +29,10 @@ Rows = Iterator[tuple[str, Any]]
 
 
 def refuse_old_workbook(data: bytes, path: Path) -> Rows:
-    """Raises:
-    MalformedFileError: always.
+    """Refuse what only Excel can read.
+
+    Raises:
+        MalformedFileError: always.
     """
     fix = "Save it as .xlsx without a password."
     raise MalformedFileError("an old or an encrypted Excel file", where=str(path), fix=fix)
@@ -75,7 +78,9 @@ def _sheets(data: bytes, path: Path) -> tuple[Any, Any]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
                 raise MalformedFileError("unpacks to more than 1 GiB", where=str(path), fix="Export it as CSV.")
-        both = [load_workbook(io.BytesIO(data), data_only=only, keep_links=False) for only in (True, False)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and charts, which nobody reads here
+            both = [load_workbook(io.BytesIO(data), data_only=only, keep_links=False) for only in (True, False)]
         held = [sheet.title for sheet in both[1].worksheets if any(c.value is not None for r in sheet.iter_rows() for c in r)]
     except MalformedFileError:
         raise

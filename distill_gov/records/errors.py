@@ -14,6 +14,7 @@ __all__ = [
     "DuplicateIdError",
     "ForeignRunError",
     "HashMismatchError",
+    "IncomparableKeysError",
     "IntegrityError",
     "MalformedFileError",
     "MissingExtraError",
@@ -78,6 +79,10 @@ class DuplicateIdError(BadInputError):
 
 class ForeignRunError(BadInputError):
     """A stage was done before, from other inputs."""
+
+
+class IncomparableKeysError(BadInputError):
+    """Keyed hashes of different keys were to be compared: that none are equal says nothing."""
 
 
 class NotSealedError(BadInputError):

@@ -34,7 +34,7 @@ class Subkey:
     def mac(self, *parts: str) -> str:
         """Hex HMAC-SHA256 over length-prefixed parts, so that ("ab", "c") and ("a", "bc") differ."""
         message = b"".join(len(p).to_bytes(8, "big") + p for p in (part.encode("utf-8", "surrogatepass") for part in parts))
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret, message, "sha256").hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,20 @@ class KeyRing:
     root: bytes = field(repr=False)
 
     @classmethod
-    def create(cls, directory: Path) -> KeyRing:
-        """Make a root key where there is none; an existing one is kept."""
+    def fresh(cls) -> KeyRing:
+        """A new root key that lies nowhere yet."""
+        return cls(secrets.token_bytes(_ROOT_BYTES))
+
+    @classmethod
+    def create(cls, directory: Path, ring: KeyRing | None = None) -> KeyRing:
+        """Make a root key where there is none, or put the given one there; an existing one is kept."""
         path = directory / "root.key"
         if not path.exists():
             directory.mkdir(parents=True, exist_ok=True)
             os.chmod(directory, 0o700)
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "w") as stream:
-                stream.write(secrets.token_hex(_ROOT_BYTES) + "\n")
+                stream.write((ring or cls.fresh()).root.hex() + "\n")
         return cls.load(directory)
 
     @classmethod

@@ -71,6 +71,23 @@ class ProjectLayout:
         return Path(named) if named else self.root / ".distill-gov" / "keys"
 
     @property
+    def vault(self) -> Path:
+        return self.root / ".distill-gov" / "vault"
+
+    @property
+    def data(self) -> Path:
+        """Raw files."""
+        return self.root / "data"
+
+    @property
+    def purges(self) -> Path:
+        return self.root / "purges"
+
+    def purge(self, name: str, part: int) -> Path:
+        """The record of one part of a purge."""
+        return self.purges / f"{_checked(name, 'purge')}.{part}.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 
@@ -114,6 +131,11 @@ class RunLayout:
     @property
     def datasheet(self) -> Path:
         return self.teaching / "datasheet.md"
+
+    @property
+    def review(self) -> Path:
+        """What a reviewer of the teaching set gets and sends back."""
+        return self.root / "review"
 
     @property
     def student(self) -> Path:

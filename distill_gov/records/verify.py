@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,18 +19,30 @@ __all__ = ["Problem", "verify_files"]
 class Problem:
     """One thing that does not hold."""
 
-    kind: Literal["changed", "missing", "added", "unreadable"]
+    kind: Literal["changed", "missing", "added", "unreadable", "unfinished"]
     path: str
-    """POSIX path below the run."""
+    """POSIX path below the run; of a purge, below the project."""
 
 
-def verify_files(run: RunLayout, *, listed_elsewhere: frozenset[str] = frozenset(), only: str = "") -> list[Problem]:
+def _as_recorded(name: str, digest: str) -> tuple[str, ...]:
+    return (digest,)
+
+
+def verify_files(
+    run: RunLayout,
+    *,
+    listed_elsewhere: frozenset[str] = frozenset(),
+    only: str = "",
+    allowed: Callable[[str, str], tuple[str, ...]] = _as_recorded,
+) -> list[Problem]:
     """Compare a run's files with its manifests.
 
     Args:
         run: the run.
         listed_elsewhere: paths below the run that the ledger or a verdict lists (verdicts, imported responses).
         only: check only files below this path ("evidence/"), for a copy that lacks the rest.
+        allowed: the digests that a file may have, given its path below the run and the digest that was recorded of it; an empty
+            one stands for no file (:meth:`distill_gov.records.purges.Purges.allowed`: what was purged is not broken).
 
     Returns:
         The problems, sorted by path. Manifests and derived pages are listed nowhere: of these only a name that no stage and no
@@ -46,10 +59,10 @@ def verify_files(run: RunLayout, *, listed_elsewhere: frozenset[str] = frozenset
             problems.append(Problem("unreadable", path.relative_to(run.root).as_posix()))
     known = {name: digest for name, digest in known.items() if name.startswith(only)}
     for name, digest in known.items():
-        target = run.root / name
+        target, may_be = run.root / name, allowed(name, digest)
         if not target.is_file():
-            problems.append(Problem("missing", name))
-        elif digest_file(target) != digest:
+            problems += [] if "" in may_be else [Problem("missing", name)]
+        elif digest_file(target) not in may_be:
             problems.append(Problem("changed", name))
     for name in _present(run.root):
         path = run.root / name

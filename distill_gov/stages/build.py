@@ -18,12 +18,13 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, IntegrityError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
-from distill_gov.stages.carried import clean_answered, free_texts
+from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, asked, clean_chats
 from distill_gov.stages.datasheet import datasheet
-from distill_gov.stages.filtered import Filtering, filter_inputs
+from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
 from distill_gov.stages.recall import redaction_recall
+from distill_gov.stages.review import check_asked, review_packet
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
@@ -33,7 +34,6 @@ from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answ
 from evals.holdout import open_holdout
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
 from redaction.residual import residual_many
-from redaction.surrogates import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,8 +64,11 @@ class Prepared:
         self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
-def build(project: Project, run: Run, progress: Progress) -> StageManifest:
+def build(project: Project, run: Run, progress: Progress, review: int | None = None) -> StageManifest:
     """Build the teaching set of a run.
+
+    Args:
+        review: how many rows go out for a reviewer; None leaves it to ``redaction.yaml``.
 
     Raises:
         NotSealedError, HashMismatchError: the holdout is not sealed, or not what was sealed.
@@ -80,10 +83,12 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     inputs = build_inputs(project, seal)
     path = layout.manifest("build")
     if before := done_before(path, inputs):
+        check_asked(before, review, path)
         anchor(path, "build", project.ledger, layout.name)
         return before
     # What a killed build left is made again, so nothing of it may be taken for this one's.
-    shutil.rmtree(layout.teaching, ignore_errors=True)
+    for left in (layout.teaching, layout.review):
+        shutil.rmtree(left, ignore_errors=True)
     _check_floor(project)
     _check_sampling(project)
     started, clock = now(), Prepared(progress)
@@ -122,6 +127,7 @@ def build(project: Project, run: Run, progress: Progress) -> StageManifest:
     decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
+    facts |= review_packet(project, run, examples, findings, review)
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
@@ -356,11 +362,9 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
-    for index, message in enumerate(example.messages):
-        own = tuple(f for f in chat.findings if f.item == example.trace and f.field.startswith(f"/{index}/"))
-        yield Redacted(message["content"], own, tuple(placeholders(message["content"])))
-    for text in free_texts(example.answer, project.format_or_none):
-        yield Redacted(text, (), tuple(placeholders(text)))
+    for message, redacted in zip(example.messages, chat.redacted, strict=True):
+        yield replace(redacted, text=message["content"])
+    yield from answer_texts(project, example.answer, chat.stand_ins)
 
 
 def _score(
@@ -424,7 +428,7 @@ def _write(
     manifest = StageManifest(
         stage="build",
         inputs=inputs,
-        outputs=hash_outputs(layout.root, [layout.teaching]),
+        outputs=hash_outputs(layout.root, [p for p in (layout.teaching, layout.review) if p.is_dir()]),
         settings={
             "teacher": project.settings.teacher.model_dump(mode="json"),
             "teaching": project.settings.teaching.model_dump(mode="json"),

@@ -102,7 +102,13 @@ def _apart(chat: CleanChat, count: int, found: _Answer, answer: AnswerFormat | N
     pointers = list(found.parts)
     clean = dict(zip(pointers, (m["content"] for m in chat.messages[count:]), strict=True))
     findings = tuple(_of_answer(f, chat.trace, count, pointers) for f in chat.findings)
-    return replace(chat, messages=chat.messages[:count], findings=findings, answer=found.with_parts(clean, answer))
+    return replace(
+        chat,
+        messages=chat.messages[:count],
+        issued=chat.issued[:count],
+        findings=findings,
+        answer=found.with_parts(clean, answer),
+    )
 
 
 def _of_answer(finding: Finding, trace: str, count: int, pointers: Sequence[str]) -> Finding:

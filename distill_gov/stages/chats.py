@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,12 +11,13 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.traces import Trace, recorded_answer
 from distill_gov.turns import Turn, context_turn, is_context, named_results, turn_text
 from redaction import Finding, Redactor
-from redaction.findings import Redacted
+from redaction.documents import string_leaves
+from redaction.findings import Redacted, Span
 from redaction.redactor import RedactedMessages
 from redaction.residual import residual_many
-from redaction.surrogates import placeholders
+from redaction.surrogates import issued_in, stand_ins
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text"]
+__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text", "with_issued"]
 
 Messages = tuple[Mapping[str, str], ...]
 """``role`` and ``content`` and nothing else: turns as models read them."""
@@ -35,6 +37,11 @@ class CleanChat:
     answer: str | None = None
     """The answer that the trace brings along, redacted with the chat; None where it was not asked for, or there is none."""
 
+    issued: tuple[tuple[Span, ...], ...] = ()
+    """Where the stand-ins lie, for each message."""
+    stand_ins: frozenset[str] = frozenset()
+    """What stands in the place of values, in the messages and in the answer."""
+
     @property
     def text(self) -> str:
         """What the user wrote."""
@@ -46,9 +53,35 @@ class CleanChat:
         return prompt_text(self.messages)
 
     @property
+    def redacted(self) -> list[Redacted]:
+        """Each message as redaction left it."""
+        own: list[list[Finding]] = [[] for _ in self.messages]
+        for finding in self.findings:
+            if finding.item == self.trace:
+                own[_turn_of(finding)].append(finding)
+        return [
+            Redacted(m["content"], tuple(found), issued)
+            for m, found, issued in zip(self.messages, own, self.issued, strict=True)
+        ]
+
+    @property
     def beside(self) -> str:
         """What neither the user nor the models wrote, and nobody of ours either: context documents and tool results."""
         return "\n".join(m["content"] for m in self.messages if m["role"] == "tool" or is_context(m))
+
+
+def _turn_of(finding: Finding) -> int:
+    return int(finding.field.split("/", 2)[1])
+
+
+def _pointer(index: int) -> str:
+    return f"/{index}/content"
+
+
+def with_issued(messages: Sequence[Mapping[str, str]], known: frozenset[str]) -> RedactedMessages:
+    """Messages that were redacted, or written by a model that read such, with the places where known stand-ins lie in them."""
+    issued = {_pointer(i): issued_in(m["content"], known) for i, m in enumerate(messages)}
+    return RedactedMessages([dict(m) for m in messages], (), issued)
 
 
 def asked(trace: Trace) -> list[Turn]:
@@ -105,7 +138,8 @@ def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]
         dropped = any(f.action == "drop" for f in done.findings)
         refused = "residual" if again else "entity_dropped" if dropped else None
         clean = tuple({"role": m["role"], "content": text.text} for m, text in zip(done.messages, chat, strict=True))
-        yield CleanChat(trace, clean, done.findings, refused)
+        known = frozenset().union(*map(stand_ins, chat))
+        yield CleanChat(trace, clean, done.findings, refused, None, tuple(one.issued for one in chat), known)
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
@@ -113,12 +147,16 @@ def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:
     texts = [turn_text(message, reasoning=True) for message in done.messages]
     found: list[list[Finding]] = [[] for _ in texts]
     for finding in done.findings:
-        found[int(finding.field.split("/", 2)[1])].append(finding)
+        found[_turn_of(finding)].append(finding)
+    # A call is written as JSON, so what stands in it may be escaped.
+    parts = [Redacted(text, (), tuple(done.issued.get(pointer, ()))) for pointer, text in string_leaves(done.messages)]
+    whole = frozenset().union(*map(stand_ins, parts))
+    known = whole | {json.dumps(one, ensure_ascii=False)[1:-1] for one in whole}
     return tuple(
         Redacted(
             text,
             tuple(own),
-            tuple(done.issued.get(f"/{n}/content", ())) if text == message["content"] else tuple(placeholders(text)),
+            tuple(done.issued.get(_pointer(n), ())) if text == message["content"] else issued_in(text, known),
         )
         for n, (text, own, message) in enumerate(zip(texts, found, done.messages, strict=True))
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.errors import DistillGovError
+from distill_gov.stages.chats import with_issued
 
 if TYPE_CHECKING:
     from redaction import Redactor
@@ -51,14 +52,20 @@ class Detections:
         """
         return [text[start:end] for start, end in self._found(text)]
 
-    def last_redacted(self, messages: Sequence[Mapping[str, str]], *, item: str) -> str:
+    def last_redacted(
+        self, messages: Sequence[Mapping[str, str]], *, item: str, stand_ins: frozenset[str] = frozenset()
+    ) -> str:
         """The last message's content as :meth:`Redactor.redact_messages` leaves it, numbered over the whole chat.
+
+        Args:
+            stand_ins: what stands in the place of values in the messages; the last one may repeat them.
 
         Raises:
             RecognizerFailedError, BadInputError
         """
         if any(self._found(message["content"]) for message in messages):
-            clean: list[dict[str, Any]] = self.redactor.redact_messages(messages, item=item).messages
+            given = with_issued(messages, stand_ins) if stand_ins else messages
+            clean: list[dict[str, Any]] = self.redactor.redact_messages(given, item=item).messages
             return str(clean[-1]["content"])
         # Redaction goes on from what its first pass finds, which looks at each text by itself: here at nothing.
         return messages[-1]["content"]

@@ -11,7 +11,7 @@ from distill_gov.records.books import Decision
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError
 from distill_gov.stages.carried import free_texts
-from distill_gov.stages.chats import CleanChat, asked, user_text
+from distill_gov.stages.chats import CleanChat, asked, user_text, with_issued
 from distill_gov.teaching_set.examples import answer_id
 from distill_gov.teaching_set.schema_filter import schema_filter
 from distill_gov.traces import Trace
@@ -34,13 +34,16 @@ from redaction.filters.hits import FAILED
 from redaction.filters.plugins import hazard_scorer, plugin_filter
 from redaction.filters.prompts import PROMPT_HAZARDS
 from redaction.filters.protected import PURPOSE as PROTECTED
+from redaction.findings import Redacted
+from redaction.residual import KnownValues, residual_many
+from redaction.surrogates import issued_in
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
     from evals.decisions import AnswerFormat
     from redaction import Finding, Redactor
 
-__all__ = ["Filtering", "filter_inputs"]
+__all__ = ["Filtering", "answer_texts", "filter_inputs"]
 
 
 @dataclass
@@ -95,10 +98,12 @@ class Filtering:
         findings += [finding for found in personal.values() for finding in found or ()]
         registered = [schema_filter(project.answer_schema)] if project.answer_schema else []
         registered.append(Filter("answer/personal_data", "1", lambda i: _personal(personal[i.id])))
+        known = KnownValues.of(f for c in chats for f in c.findings)
         filters = answer_filters(
-            policy, project.redactor, {f.value_hash for c in chats for f in c.findings},
+            policy, project.redactor, known,
             registered=registered, key=project.keyring.subkey(PROTECTED), root=project.layout.root,
         )  # fmt: skip
+        filters = (*filters, _scan(project, known))
         self._start(filters)
         decided = self._diverse(items, list(decide_all(filters, items)))
         kept = []
@@ -158,6 +163,7 @@ class Filtering:
                     trace=chat.trace,
                     refused=over_refusal(_text(values.get(ACTION))),
                     hazardous=chat.trace in self._hazardous,
+                    stand_ins=chat.stand_ins,
                 )
             )
         return items
@@ -190,6 +196,23 @@ class Filtering:
         self._rules[_name(hit)]["decided"] += 1
         self.decisions.append(Decision(stage, unit, item, "dropped", hit.rule, hit.version, hit.reason_code, fired=fired))
         return False
+
+
+def answer_texts(project: Project, answer: str, stand_ins: frozenset[str]) -> list[Redacted]:
+    """What people read of an answer, with the stand-ins that it took over from its chat."""
+    return [Redacted(text, (), issued_in(text, stand_ins)) for text in free_texts(answer, project.format_or_none)]
+
+
+def _scan(project: Project, known: KnownValues | None) -> Filter[AnswerItem]:
+    """What would be taught of an answer, as the build scans it at its end. The last filter, and no policy can leave it out."""
+
+    def together(items: Sequence[AnswerItem]) -> list[list[Tag]]:
+        texts = [answer_texts(project, item.answer_text, item.stand_ins) for item in items]
+        hits = iter(residual_many([text for one in texts for text in one], project.redactor, known))
+        counts = [sum(len(next(hits)) for _ in one) for one in texts]
+        return [[Tag("residual", count)] if count else [] for count in counts]
+
+    return Filter("answer/scan", "1", lambda item: together([item])[0], "drop", together)
 
 
 def filter_inputs(project: Project) -> dict[str, str]:
@@ -235,7 +258,7 @@ def _personal(found: Sequence[Finding] | None) -> list[Tag]:
 def _invented(redactor: Redactor, chats: Sequence[CleanChat], items: Sequence[AnswerItem]) -> Iterator[list[Finding] | None]:
     """For each reply the personal values that redaction finds in it, in view of its chat; None where it could not look."""
     turns = [
-        (item.id, [*chat.messages, {"role": "assistant", "content": item.reply_text}])
+        (item.id, with_issued([*chat.messages, {"role": "assistant", "content": item.reply_text}], chat.stand_ins))
         for chat, item in zip(chats, items, strict=True)
     ]
     for chat, done in zip(chats, redactor.redact_chats(turns), strict=True):

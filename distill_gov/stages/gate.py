@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMism
 from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS
 from distill_gov.records.ledger import LedgerEntry
 from distill_gov.records.manifest import StageManifest, now, read_manifest
+from distill_gov.records.purges import purge_notes
 from distill_gov.records.verify import Problem, verify_files
 from distill_gov.stages.registration import registered_rules
 from distill_gov.stages.settled import RATINGS, attempts, exported_stage
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project, Run
     from gates.registry import Promotion
 
-__all__ = ["gate", "promote", "verify"]
+__all__ = ["gate", "promote", "purged", "verify"]
 
 VERDICT = "verdict"
 
@@ -109,9 +110,10 @@ def _evidence(run: Run, policy: Policy) -> _Evidence:
     used = {stage: m for stage, m in manifests.items() if stage != other and not stage.startswith(f"{other}-")}
     recorded = {name: (digest, m.finished) for m in manifests.values() for name, digest in m.outputs.items()}
     results: dict[str, list[CaseResult]] = {name: [] for name in subjects}
+    allowed = run.project.purges().of_run(layout.name)
     made, files = {}, {layout.manifest(stage): digest_file(layout.manifest(stage)) for stage in used}
     for path in sorted((layout.subjects.parent / "cases").glob("*.parquet")):
-        digest, finished = _as_recorded(run, path, recorded)
+        digest, finished = _as_recorded(run, path, recorded, allowed)
         suite, subject = path.stem.split(".", 1)
         if suite == other:
             continue
@@ -133,11 +135,14 @@ def _evidence(run: Run, policy: Policy) -> _Evidence:
     return _Evidence(subjects, results, made, planned, datasets, model_input, named)
 
 
-def _as_recorded(run: Run, path: Path, recorded: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
-    """Digest of a file of evidence and when it was made. Bytes that are not what a stage recorded are an integrity error."""
+def _as_recorded(
+    run: Run, path: Path, recorded: Mapping[str, tuple[str, str]], allowed: Callable[[str, str], tuple[str, ...]]
+) -> tuple[str, str]:
+    """Digest of a file of evidence and when it was made. Bytes that are not what a stage recorded, or what a purge left of it,
+    are an integrity error."""
     name, digest = path.relative_to(run.layout.root).as_posix(), digest_file(path)
     wanted, finished = recorded.get(name, ("", ""))
-    if digest != wanted:
+    if digest not in allowed(name, wanted):
         raise HashMismatchError("evidence is not what was recorded", where=name, fix="Restore it, or evaluate anew.")
     return digest, finished
 
@@ -211,9 +216,14 @@ def verify(project: Project, run: Run, evidence_only: bool, expect: str | None, 
     lost = [layout.manifest(stage) for stage in done if not layout.manifest(stage).exists()]
     problems = [Problem("missing", path.relative_to(layout.root).as_posix()) for path in lost]
     brought, changed = _brought_student(run)
+    purges = project.purges()
+    problems += [Problem("added", f"purges/{name}") for name in purges.unannounced]
+    problems += [Problem("unfinished", f"purges/{name}") for name in purges.unfinished]
     only = "evidence/" if evidence_only else ""
     with progress.step("checking files"):
-        problems += verify_files(layout, listed_elsewhere=frozenset(listed) | brought, only=only)
+        problems += verify_files(
+            layout, listed_elsewhere=frozenset(listed) | brought, only=only, allowed=purges.of_run(layout.name)
+        )
     problems += [] if evidence_only else changed
     with progress.step("deciding again", len(last)) as step:
         for name, facts in sorted(last.items()):
@@ -226,6 +236,17 @@ def verify(project: Project, run: Run, evidence_only: bool, expect: str | None, 
                 problems += _decide_again(project, run, read_verdict(path))
             step.advance()
     return problems
+
+
+def purged(project: Project, run: Run) -> tuple[list[str], list[str]]:
+    """Files of a run that lost content lawfully, as paths below it, and what a reader must know of purges, in words."""
+    name, entries = run.layout.name, project.ledger.entries()
+    below = f"runs/{name}/"
+    touched = project.purges().touching(below)
+    files = sorted({file.path.removeprefix(below) for _, file in touched})
+    evaluated = _manifest_or_none(run.layout.manifest("evaluate"))
+    holdout = evaluated.inputs.get("holdout", "") if evaluated else ""
+    return files, purge_notes(project.purges(), entries, name, holdout)
 
 
 def _brought_student(run: Run) -> tuple[frozenset[str], list[Problem]]:

@@ -13,7 +13,7 @@ from redaction import Redactor
 if TYPE_CHECKING:
     from distill_gov.project import Project
 
-__all__ = ["presentable", "presentable_traces"]
+__all__ = ["personal_entities", "presentable", "presentable_traces"]
 
 _RANDOM = frozenset({"api_key/entropy", "api_key/hex"})
 """Rules that find what looks random. In a text that is a secret; as an id it is what says least about a person."""
@@ -39,23 +39,29 @@ def presentable(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> lis
     allowed = frozenset(redactor.policy.tags)
     kept = [{name: value for name, value in trace.tags.items() if name in allowed} for _, trace in located]
     texts = sorted({value for tags in kept for value in tags.values() if isinstance(value, str)})
-    clean = {text: done.text for text, done in redactor.redact_many((text, text) for text in texts)}
+    # Named by a keyed hash: what an error says of a text must not be the text, and a tag's text has one redaction everywhere.
+    items = {f"tag {redactor.value_hash('', text)[:12]}": text for text in texts}
+    clean = {items[item]: done.text for item, done in redactor.redact_many(items.items())}
     return [
         replace(trace, tags={name: clean[value] if isinstance(value, str) else value for name, value in tags.items()})
         for (_, trace), tags in zip(located, kept, strict=True)
     ]
 
 
-def _refuse_personal(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> None:
-    names = [(where, key, text) for where, trace in located for key, text in _names(trace)]
-    # Most traces are a group of their own or share a language: each text is looked at once.
-    texts = sorted({text for _, _, text in names})
-    personal = {
+def personal_entities(redactor: Redactor, names: Sequence[str]) -> dict[str, str]:
+    """Those of the names (ids, groups, keys) in which redaction finds personal data, to its entity."""
+    return {
         text: entity
-        for text, found in zip(texts, redactor.detect_many(texts), strict=True)
+        for text, found in zip(names, redactor.detect_many(names), strict=True)
         for entity, _, _, _, rule in found
         if rule not in _RANDOM and not made_by_a_machine(text)
     }
+
+
+def _refuse_personal(redactor: Redactor, located: Sequence[tuple[str, Trace]]) -> None:
+    names = [(where, key, text) for where, trace in located for key, text in _names(trace)]
+    # Most traces are a group of their own or share a language: each text is looked at once.
+    personal = personal_entities(redactor, sorted({text for _, _, text in names}))
     for where, key, text in names:
         if text in personal:
             raise MalformedFileError(

@@ -135,7 +135,7 @@ class Scorer:
             output = read.output
             if output is None:
                 chat = [*case.messages, {"role": "assistant", "content": read.text}]
-                output = self.detections.last_redacted(chat, item=case.id)
+                output = self.detections.last_redacted(chat, item=case.id, stand_ins=case.stand_ins)
         except RecognizerFailedError as error:
             # An answer that cannot be searched cannot be called clean, and cannot be stored.
             return self._errored(subject, dataset, case, type(error).__name__)

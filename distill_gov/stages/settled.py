@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import platform
 import re
@@ -15,6 +16,7 @@ from distill_gov.records.digest import digest_file
 from distill_gov.records.layout import RatingsKind
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
+from distill_gov.records.purges import SEAL_BROKEN
 
 __all__ = [
     "FORMAT_SUITE",
@@ -97,6 +99,13 @@ def remove_unfinished(run: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_unfinished_of(path: Path) -> None:
+    """Take away what a killed command was writing to put into a file's place."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _UNFINISHED.fullmatch(left.name) and left.is_file():
+            left.unlink()
+
+
 def finish(path: Path, manifest: StageManifest, ledger: Ledger, run: str) -> StageManifest:
     """Write a stage's manifest and anchor it in the ledger."""
     write_manifest(path, manifest)
@@ -114,9 +123,14 @@ def anchor(path: Path, stage: str, ledger: Ledger, run: str) -> None:
 def attempts(ledger: Ledger, student: str, seal: str) -> int:
     """The how-manieth student of the holdout this one is, from 1; 0 if it was never measured.
 
-    A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing.
+    A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing, and neither
+    does a purge of some of its cases.
     """
     cases = {e.facts["digest"]: e.facts.get("cases") for e in ledger.find(SEALED)}
-    same = {seal, *(other for other, found in cases.items() if found is not None and found == cases.get(seal))}
+    group = {cases.get(seal)}
+    shrunk = [{e.facts["cases_before"], e.facts["cases"]} for e in ledger.find(SEAL_BROKEN)]
+    for pair in (*shrunk, *reversed(shrunk)):
+        group |= pair if group & pair else set()
+    same = {seal, *(other for other, found in cases.items() if found is not None and found in group)}
     order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
     return order.index(student) + 1 if student in order else 0

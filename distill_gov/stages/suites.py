@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distill_gov.records.errors import BadInputError
@@ -30,7 +31,8 @@ def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case
             raise BadInputError(
                 f"case `{trace.id}` of suite `{suite}` could not be redacted ({chat.refused})", fix="Mend or remove the case."
             )
-        cases.append(_case(project, suite, trace, chat.messages, _carries_pii(trace, chat)))
+        case = _case(project, suite, trace, chat.messages, _carries_pii(trace, chat))
+        cases.append(replace(case, stand_ins=chat.stand_ins))
     return cases
 
 
@@ -70,8 +72,6 @@ def _slices(trace: Trace) -> Iterable[str]:
 
 def format_cases(suites: Mapping[str, Sequence[Case]]) -> list[Case]:
     """Every case of every suite once more, to be answered without a grammar: only validity is scored."""
-    from dataclasses import replace
-
     return [
         replace(c, suite=FORMAT_SUITE, reference=None, expected_action=None, hazard=None) for cs in suites.values() for c in cs
     ]

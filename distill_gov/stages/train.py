@@ -18,6 +18,7 @@ from distill_gov.records.manifest import StageManifest, done_before, hash_output
 from distill_gov.records.verify import verify_files
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import asked, clean_chats
+from distill_gov.stages.review import require_review
 from distill_gov.stages.settled import anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.targets import TargetMaker, target_identities
@@ -45,6 +46,7 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
 
     Raises:
         MissingFileError: the run was not built.
+        NotReviewedError, ReviewRejectedError: a review did not come back, or not with the result that the policy asks for.
         HashMismatchError: the teaching set is not what the build left.
         IntegrityError: its soft targets do not belong together.
     """
@@ -57,11 +59,15 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     if before := done_before(path, inputs):
         anchor(path, "train", project.ledger, layout.name)
         return before
+    require_review(project, run)
     started, clock = now(), Prepared(progress)
     examples = taught(project, run)
     recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
     facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
+    if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
+        # The build's manifest still lists what was taken away before this student could be taught it.
+        facts["purged_before"] = sorted(purged)
     manifest = StageManifest(
         stage="train",
         inputs=inputs,
@@ -104,7 +110,7 @@ def taught(project: Project, run: Run) -> list[Taught]:
     Raises:
         HashMismatchError: a file is not what the build left, or soft targets are not those of the examples and settings.
     """
-    if problems := verify_files(run.layout, only="teaching/"):
+    if problems := verify_files(run.layout, only="teaching/", allowed=run.project.purges().of_run(run.layout.name)):
         first = problems[0]
         raise HashMismatchError(
             f"{first.kind} since the build",

@@ -14,7 +14,7 @@ from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
 
-__all__ = ["TeachingExample", "answer_id", "read_examples", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "read_examples", "trace_of", "write_examples"]
 
 FORMAT = "examples"
 
@@ -53,6 +53,11 @@ _SCHEMA = pa.schema(
 def answer_id(trace: str, sample: int = 0) -> str:
     """Id of an answer to a trace, in books, findings and examples."""
     return f"{trace}/{sample}"
+
+
+def trace_of(answer: str) -> str:
+    """The trace of an answer's id, which is also its example's."""
+    return answer.rpartition("/")[0] or answer
 
 
 def write_examples(path: Path, examples: Iterable[TeachingExample]) -> None:

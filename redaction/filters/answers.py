@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,11 @@ from redaction.filters.repetition import gopher_repetition, loops
 from redaction.filters.wording import forbidden, length, voice
 from redaction.findings import Redacted
 from redaction.policy import RedactionPolicy
-from redaction.surrogates import placeholders
+from redaction.surrogates import issued_in
 
 if TYPE_CHECKING:
     from redaction.redactor import Redactor
+    from redaction.residual import KnownValues
 
 __all__ = ["AnswerItem", "answer_filters"]
 
@@ -48,6 +49,8 @@ class AnswerItem:
     """The parsed answer, where it is JSON."""
     recorded: bool = False
     """Somebody wrote the reply before there was redaction, which put its placeholders in; a teacher repeats what it read."""
+    stand_ins: frozenset[str] = frozenset()
+    """What redaction put in the place of values, in the prompt and in a recorded reply."""
     trace: str = ""
     """The prompt's trace."""
     sample: int = 0
@@ -72,7 +75,7 @@ Tags = Callable[[AnswerItem], Iterable[Tag]]
 def answer_filters(
     policy: RedactionPolicy,
     redactor: Redactor,
-    known: Collection[str] = frozenset(),
+    known: KnownValues | None = None,
     *,
     registered: Sequence[Filter[AnswerItem]] = (),
     key: Subkey | None = None,
@@ -81,7 +84,7 @@ def answer_filters(
     """The answer filters of a policy, in the order in which they decide: cheap ones first, plug-ins last.
 
     Args:
-        known: keyed hashes of values found in prompts, which must not come back in an answer.
+        known: values found in prompts, which must not come back in an answer.
         registered: filters that stand before the policy's, such as the answers' schema.
         key: what the index of protected texts was made with; needed where the policy names one.
         root: what the index's path is relative to.
@@ -148,35 +151,39 @@ def _harm(item: AnswerItem) -> Iterator[Tag]:
 
 
 def _echo(item: AnswerItem) -> Iterator[Tag]:
-    """A placeholder of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
-    written = _placeholder_texts(item.reply_text)
-    repeated = written & _placeholder_texts(item.prompt)
+    """A stand-in of the prompt; or any at all, where nothing but the prompt can have shown the teacher one."""
+    written = _stand_ins_of(item.reply_text, item)
+    repeated = written & _stand_ins_of(item.prompt, item)
     if repeated or (written and not item.recorded):
         yield Tag("echo", len(repeated or written))
 
 
-def _placeholder_texts(text: str) -> set[str]:
-    return {text[span.start : span.end] for span in placeholders(text)}
+def _stand_ins_of(text: str, item: AnswerItem) -> set[str]:
+    return {text[span.start : span.end] for span in issued_in(text, item.stand_ins)}
+
+
+def _answer(item: AnswerItem) -> Redacted:
+    return Redacted(item.answer_text, (), issued_in(item.answer_text, item.stand_ins))
 
 
 def _secrets(redactor: Redactor) -> tuple[Tags, Any]:
     def tags(item: AnswerItem, found: Sequence[tuple[Any, ...]]) -> list[Tag]:
-        prompt = _placeholder_texts(item.prompt)
-        new = [shown for shown in _placeholder_texts(item.answer_text) if shown not in prompt]
-        count = sum(shown[1:].rsplit("_", 1)[0] in _SECRET for shown in new) + sum(one[0] in _SECRET for one in found)
+        new = _stand_ins_of(item.answer_text, item) - _stand_ins_of(item.prompt, item)
+        # `<API_KEY_1>`, `<API_KEY:3f2a...>` or `<API_KEY:enc:...>`
+        count = sum(re.split(r"_[0-9]|:", shown[1:])[0] in _SECRET for shown in new) + sum(one[0] in _SECRET for one in found)
         return [Tag("secret", count)] if count else []
 
     def together(items: Sequence[AnswerItem]) -> list[list[Tag]]:
-        return [tags(i, f) for i, f in zip(items, redactor.detect_many([i.answer_text for i in items]), strict=True)]
+        return [tags(i, f) for i, f in zip(items, redactor.detect_many([_answer(i) for i in items]), strict=True)]
 
-    return lambda item: tags(item, redactor.detect(item.answer_text)), together
+    return lambda item: tags(item, redactor.detect(_answer(item))), together
 
 
-def _residual(redactor: Redactor, known: Collection[str]) -> tuple[Tags, Any]:
+def _residual(redactor: Redactor, known: KnownValues | None) -> tuple[Tags, Any]:
     from redaction.residual import residual_many
 
     def together(items: Sequence[AnswerItem]) -> list[list[Tag]]:
-        texts = [Redacted(i.answer_text, (), tuple(placeholders(i.answer_text))) for i in items]
-        return [[Tag("residual", len(hits))] if hits else [] for hits in residual_many(texts, redactor, known)]
+        found = residual_many([_answer(i) for i in items], redactor, known)
+        return [[Tag("residual", len(hits))] if hits else [] for hits in found]
 
     return lambda item: together([item])[0], together

@@ -17,7 +17,7 @@ __all__ = ["VERSION", "language"]
 
 VERSION = "1"
 
-_NOT_WORDS = re.compile(r"<[A-Z_]+_[0-9]+>|https?://\S+|\S+@\S+|[\d_]+|[^\w\s']+")
+_NOT_WORDS = re.compile(r"<[A-Z_]+(?:_[0-9]+|:[0-9a-f]{16}|:enc:[\w:-]+)>|https?://\S+|\S+@\S+|[\d_]+|[^\w\s']+")
 
 
 @cache

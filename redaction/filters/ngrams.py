@@ -11,7 +11,9 @@ from distill_gov.records.keys import Subkey
 
 __all__ = ["folded", "hashed_ngrams", "ngrams", "shared_ngrams", "visible"]
 
-_WORD = re.compile(r"<[A-Z_]+_[0-9]+>|\w+")
+_WORD = re.compile(r"<[A-Z_]+(?:_[0-9]+|:[0-9a-f]{16}|:enc:[\w:-]+)>|\w+")
+_OWN = re.compile(r"(?:_[0-9]+|:.*)>$")
+"""What tells one value's placeholder, hash or encrypted token from another's."""
 
 
 def visible(text: str) -> str:
@@ -22,9 +24,9 @@ def visible(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Case, width, punctuation and spacing go; placeholders stay, without their numbers."""
+    """Case, width, punctuation and spacing go; placeholders, hashes and encrypted tokens stay as their entity."""
     words = _WORD.findall(visible(text))
-    return " ".join(w.rsplit("_", 1)[0] + ">" if w.startswith("<") else w.casefold() for w in words)
+    return " ".join(_OWN.sub(">", w) if w.startswith("<") else w.casefold() for w in words)
 
 
 def ngrams(text: str, n: int) -> set[str]:

@@ -13,7 +13,7 @@ from distill_gov.records.files import read_parquet
 from distill_gov.records.manifest import StageManifest, read_manifest
 from redaction.filters import AnswerItem, plugins
 from tests.end_to_end.commands import command
-from tests.end_to_end.tiny_project import PLANTED, files, redaction_yaml, trace, write_jsonl, write_settings
+from tests.end_to_end.tiny_project import files, redaction_yaml, trace, write_jsonl, write_settings
 
 HYMN = "the river bends behind the mill and nobody who rows there ever counts the lights upon the hill"
 REPLIES = {
@@ -23,7 +23,6 @@ REPLIES = {
     "t-003": "We look at it at once and will call you back tomorrow, promised.",
     "x-900": "Sorry, we cannot help with that.",
     "x-901": "I must decline.",
-    "x-902": "One moment please.",
 }
 
 
@@ -48,7 +47,6 @@ def recorded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [row for row in files()["teaching"] if row["id"] in REPLIES]
     rows.append(trace("x-900", "how do I build a pipe bomb in my shed"))
     rows.append(trace("x-901", "help me with the thing from last week", hazard="vcr"))
-    rows.append(trace("x-902", f"the shop owes me for a lamp; {PLANTED[6].sentence.format(PLANTED[6].value)}"))
     for row in rows:
         row["messages"].append({"role": "assistant", "content": REPLIES[row["id"]]})
     rows[3]["tags"]["slice"] = "odd"
@@ -60,7 +58,6 @@ def recorded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "plugins": {"no_prices": "flag"},
         "answers": {"refusal": "drop", "protected_index": "protected.parquet", "language": "drop", "boilerplate": "drop"},
     }
-    policy["filters"]["prompts"]["near_holdout"]["raw"] = True
     policy["filters"]["prompts"]["metadata"] = [
         {"name": "odd_slice", "field": "tags.slice", "none_of": ["odd"]},
         {"name": "terms", "field": "teacher.terms_accepted_by", "action": "flag"},
@@ -92,7 +89,6 @@ def test_every_rule_that_fired_is_in_the_books(recorded: Path) -> None:
         "t-003": ("dropped", ("prompt/metadata@1:odd_slice", terms)),
         "x-900": ("kept", (terms, "prompt/hazard@1:iwp")),
         "x-901": ("kept", (terms,)),
-        "x-902": ("dropped", (terms, "prompt/near_holdout@2:shares_raw_ngram")),
     }
     assert (prompts["t-003"].rule, prompts["t-003"].reason) == ("prompt/metadata", "odd_slice")
     assert {name: (d.outcome, d.fired) for name, d in answers.items()} == {
@@ -139,10 +135,14 @@ def test_near_duplicates_stand_in_distill_yaml(recorded: Path) -> None:
     assert "Did you mean `threshold`" in command(recorded, "build").error
 
 
-def test_a_copy_of_the_holdout_is_seen_before_redaction(recorded: Path) -> None:
-    """The IBAN's sentence is in both files: twelve words, and seven of them where it was redacted."""
-    assert command(recorded, "build").code == 0
-    copied = _books(recorded, "prompt_filters")["x-902"]
-    assert (copied.outcome, copied.fired[-1]) == ("dropped", "prompt/near_holdout@2:shares_raw_ngram")
-    for path in (recorded / "runs").rglob("*.*"):
-        assert b"3704" not in path.read_bytes()
+def test_a_copy_of_the_holdout_is_seen_before_redaction(fresh: Path) -> None:
+    """The IBAN's sentence is in both files: twelve words, seven of them left by redaction."""
+    redaction = yaml.safe_load((fresh / "redaction.yaml").read_text("utf-8"))
+    redaction["filters"]["prompts"]["near_holdout"]["raw"] = True
+    (fresh / "redaction.yaml").write_text(yaml.safe_dump(redaction), "utf-8")
+    ended = command(fresh, "build")
+    assert ended.code == 0, ended.err
+    hits = {d.item: d.fired for d in _books(fresh, "prompt_filters").values() if d.outcome == "dropped"}
+    assert ("prompt/near_holdout@2:shares_raw_ngram",) in hits.values()
+    manifest = (fresh / "runs" / "r1" / "manifests" / "build.json").read_text("utf-8")
+    assert "3704" not in manifest

@@ -12,7 +12,7 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.records.keys import KeyRing
 from distill_gov.stages.chats import asked, clean_chat, clean_chats
 from distill_gov.traces import Trace, read_traces
-from redaction import RecognizerFailedError, Redactor
+from redaction import RecognizerFailedError, Redacted, Redactor
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk"
 
@@ -48,10 +48,10 @@ def test_a_chat_that_cannot_be_scanned_again_is_refused_alone(
 ) -> None:
     real = redactor.detect_many
 
-    def failing(texts: list[str]) -> object:
-        if any("kettle" in text for text in texts):
+    def failing(texts: list[Redacted], *, strict: bool) -> object:
+        if any("kettle" in one.text for one in texts):
             raise RecognizerFailedError("too slow")
-        return real(texts)
+        return real(texts, strict=strict)
 
     monkeypatch.setattr(redactor, "detect_many", failing)
     chats = [

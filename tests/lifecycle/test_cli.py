@@ -18,6 +18,7 @@ from distill_gov import cli
 from distill_gov.cli import run_arguments
 from distill_gov.records import errors
 from distill_gov.records.errors import BadInputError, DistillGovError, IntegrityError
+from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
@@ -150,8 +151,8 @@ class _Run:
         write_manifest(self.layout.manifest(name), manifest)
         return manifest
 
-    def build(self, *, progress: Any) -> StageManifest:
-        return self._stage("build")
+    def build(self, *, progress: Any, review: int | None = None) -> StageManifest:
+        return self._stage("build", review)
 
     def train(self, *, progress: Any) -> StageManifest:
         return self._stage("train")
@@ -171,6 +172,9 @@ class _Run:
     def verify(self, *, evidence_only: bool = False, expect: str | None = None, progress: Any) -> list[Problem]:
         self.project._call("verify", (evidence_only, expect))
         return self.project.problems
+
+    def purged(self) -> tuple[list[str], list[str]]:
+        return ["teaching/examples.parquet"], ["What a reader must know."]
 
     def promote(self, policy: str | None, alias: str, *, progress: Any) -> None:
         self.project._call("promote", (policy, alias))
@@ -211,8 +215,9 @@ def ran(capsys: pytest.CaptureFixture[str]) -> Ran:
     return run
 
 
-OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "promote", "verify", "ratings/export", "ratings/import"]
-VERBS = ["init", "import", "protect", "seal", "schema", "doctor", "demo", *OF_A_RUN]
+OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "promote", "verify"]
+OF_A_RUN += ["ratings/export", "ratings/import", "review/import"]
+VERBS = ["init", "import", "protect", "seal", "purge", "trace", "schema", "doctor", "demo", *OF_A_RUN]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -518,6 +523,22 @@ def test_import_writes_traces_and_overwrites_nothing(project: StandIn, ran: Ran)
     code, _, err = ran("import", "chats.jsonl", "-o", "data/new.jsonl")
     assert code == 2
     assert "already there" in err
+
+
+def test_import_hides_ids_of_people_under_the_projects_key(project: StandIn, ran: Ran) -> None:
+    row = {"id": "a" * 32, "input": "Where is it?", "output": "Here.", "sessionId": None, "userId": "kim.oddershaw@example.org"}
+    papers = {"consent": "granted", "licence": "own", "retention_until": "2030-01-01"}
+    (project.root / "export.jsonl").write_text(json.dumps(row | papers) + "\n")
+    code, _, err = ran("import", "export.jsonl", "-o", "data/new.jsonl")
+    assert code == 2
+    assert "no project's key" in err
+    KeyRing.create(project.root / ".distill-gov" / "keys")
+    code, out, _ = ran("import", "export.jsonl", "-o", "data/new.jsonl")
+    assert code == 0
+    assert "detected Langfuse" in out
+    made = json.loads((project.root / "data/new.jsonl").read_text())
+    assert made["group"].startswith("g-")
+    assert "oddershaw" not in json.dumps(made)
 
 
 def test_import_of_a_missing_file_is_two(ran: Ran, tmp_path: Path) -> None:

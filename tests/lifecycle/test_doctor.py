@@ -14,8 +14,10 @@ import pytest
 from distill_gov import doctor
 from distill_gov.cli import run_arguments
 from distill_gov.doctor import Check, examine
+from distill_gov.records.keys import KeyRing
 from distill_gov.records.ledger import Ledger
 from distill_gov.scaffold import scaffold
+from redaction import Vault
 
 
 def found(root: Path) -> dict[str, Check]:
@@ -117,6 +119,23 @@ def test_a_missing_spacy_model_is_found(project: Path) -> None:
     check = found(project)["spaCy model"]
     assert check.state == "problem"
     assert "xx_none_lg" in check.found
+
+
+# --- what is only the owner's
+
+
+def test_a_vault_that_others_can_read_is_a_problem(project: Path) -> None:
+    assert "vault" not in found(project)
+    keys = KeyRing.load(project / ".distill-gov" / "keys")
+    Vault(project / ".distill-gov" / "vault", keys).keep("item c1", [("<EMAIL_1>", "a")])
+    assert found(project)["vault"].state == "ok"
+    [file] = [path for path in (project / ".distill-gov" / "vault").rglob("*") if path.is_file()]
+    for path in (file, file.parent, project / ".distill-gov" / "vault"):
+        mode = path.stat().st_mode
+        path.chmod(0o755)
+        assert found(project)["vault"].state == "problem"
+        path.chmod(mode)
+    assert found(project)["vault"].state == "ok"
 
 
 # --- the models that distill.yaml names

@@ -185,6 +185,40 @@ def test_a_reference_column_of_chat_rows_is_used(tmp_path: Path) -> None:
     assert [trace.reference for trace in got.traces] == [{"text": "yes"}, {"a": 1}]
 
 
+def test_context_reasoning_slice_and_papers_have_columns_of_their_own(tmp_path: Path) -> None:
+    row = {
+        "prompt": "hi",
+        "completion": "yes",
+        "reasoning": "hm",
+        "context": ["one", {"title": "t", "text": "two"}],
+        "ch": "mail",
+    }
+    got = _import(_lines(tmp_path, row, row | {"region": "EU", "context": "three"}), mapping=ImportMap(slice="ch"))
+    first, second = got.traces
+    assert first.messages[-1] == {"role": "assistant", "content": "yes", "reasoning": "hm"}
+    assert first.context == ({"text": "one"}, {"title": "t", "text": "two"})
+    assert second.context == ({"text": "three"},)
+    assert (first.tags["slice"], first.region, second.region) == ("mail", None, "EU")
+    assert first.id != second.id
+    assert "left out" not in got.said
+
+
+def test_an_empty_region_never_becomes_one_by_default(tmp_path: Path) -> None:
+    defaults = DEFAULTS | {"region": "EU", "purpose": "support"}
+    got = _import(_lines(tmp_path, {"text": "a", "region": "US"}, {"text": "b"}), defaults=defaults)
+    assert [(t.region, t.purpose) for t in got.traces] == [("US", "support"), (None, "support")]
+    assert "language, purpose" in got.said
+    assert "region" not in got.said
+    assert "region" not in str(got.traces[0].tags)
+
+
+@pytest.mark.parametrize("context", [5, {"a": SECRET}, [5], [{"title": SECRET}]])
+def test_context_that_is_no_documents_is_refused(tmp_path: Path, context: Any) -> None:
+    with pytest.raises(MalformedFileError, match=r":1: ") as caught:
+        _import(_lines(tmp_path, {"text": "hi", "context": context}))
+    assert SECRET not in str(caught.value)
+
+
 # --- ids ---
 
 

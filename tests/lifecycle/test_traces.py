@@ -69,6 +69,23 @@ def test_reference_and_language_may_be_absent_and_order_is_kept(tmp_path: Path) 
     assert trace_row(first) == bare | {"id": "b"}
 
 
+CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+
+
+def test_tools_context_reasoning_and_papers_come_back_as_they_were(tmp_path: Path) -> None:
+    turns = [
+        {"role": "user", "content": "Where is it?"},
+        {"role": "assistant", "content": "", "tool_calls": [CALL], "reasoning": "I look."},
+        {"role": "tool", "content": "", "tool_call_id": "c1", "name": "find"},
+    ]
+    papers = {"purpose": "support", "region": "EU", "tenant": "north"}
+    row = ROW | papers | {"messages": turns, "context": [{"title": "Parcels", "text": "Two days."}, {"text": "Or three."}]}
+    (trace,) = read_traces(_file(tmp_path, row))
+    assert trace_row(trace) == row
+    assert (trace.purpose, trace.region, trace.tenant) == ("support", "EU", "north")
+    assert trace.context[1] == {"text": "Or three."}
+
+
 def _with(**changes: Any) -> Callable[[], dict[str, Any]]:
     return lambda: {key: value for key, value in (ROW | changes).items() if value is not ...}
 
@@ -100,6 +117,29 @@ USER = {"role": "user", "content": "hi"}
             "key `messages.1.content` must be text",
         ),
         (_with(id=7), MalformedFileError, "key `id` must be text"),
+        (_with(region=""), MalformedFileError, "key `region` must be text"),
+        (_with(context=[]), MalformedFileError, "key `context` must be a list of documents"),
+        (_with(context=[{"title": SECRET}]), MalformedFileError, "key `context.0.text` is missing"),
+        (
+            _with(messages=[USER | {"tool_calls": [CALL]}]),
+            MalformedFileError,
+            "key `messages.0.role` must be assistant where there is `tool_calls`",
+        ),
+        (
+            _with(messages=[USER | {"reasoning": SECRET}]),
+            MalformedFileError,
+            "key `messages.0.role` must be assistant where there is `reasoning`",
+        ),
+        (
+            _with(messages=[USER | {"name": SECRET}]),
+            MalformedFileError,
+            "key `messages.0.role` must be tool where there is `name`",
+        ),
+        (
+            _with(messages=[USER, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}]),
+            MalformedFileError,
+            "key `messages.1.tool_calls.0.function.arguments` is missing",
+        ),
         (_with(id="x" * 201), MalformedFileError, "at most 200 characters"),
         (_with(group=" "), MalformedFileError, "key `group` must be text"),
         (_with(consent=True), MalformedFileError, "key `consent` must be text"),

@@ -8,6 +8,7 @@ from distill_gov.records.errors import DuplicateIdError
 from redaction import RedactionPolicy, Redactor
 from redaction.filters import AnswerItem, FilterHit, PromptItem, answer_filters, decide, flag_reply, prompt_filters
 from redaction.filters.policy import HazardRule, NearDuplicatePolicy, NearHoldoutRule, Rule
+from redaction.residual import KnownValues
 
 PROMPTS = {
     "p01": "The robot vacuum spins on the spot three times, says E14 and goes to sleep. What is E14?",
@@ -118,7 +119,7 @@ def test_the_book_of_answer_filters(policy: RedactionPolicy, redactor: Redactor,
 
 
 def test_known_values_do_not_come_back(policy: RedactionPolicy, redactor: Redactor) -> None:
-    known = {redactor.value_hash("PERSON", "quillfeather")}
+    known = KnownValues(redactor.key_id, {"PERSON": frozenset({redactor.value_hash("PERSON", "quillfeather")})})
     filters = answer_filters(policy, redactor, known)
     assert decide(filters, _answer("Sorry quillfeather, we look into it.")).deciding == FilterHit(
         "answer/residual", "1", "residual"

@@ -7,7 +7,7 @@ import yaml
 
 from distill_gov.records.errors import BadInputError
 from redaction import Redacted, Redactor
-from redaction.residual import residual
+from redaction.residual import KnownValues, residual
 from redaction.surrogates import placeholders
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text("utf-8"))
@@ -21,11 +21,11 @@ def _as_redacted(text: str) -> Redacted:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_nothing_is_left_after_redaction(redactor: Redactor, text: str) -> None:
-    assert residual(redactor.redact(text), redactor, frozenset()) == []
+    assert residual(redactor.redact(text), redactor) == []
 
 
 def test_a_value_left_behind_is_a_hit_without_its_text(redactor: Redactor) -> None:
-    hits = residual(_as_redacted("<EMAIL_1> and a@example.org"), redactor, frozenset())
+    hits = residual(_as_redacted("<EMAIL_1> and a@example.org"), redactor)
     assert [(h.entity, h.start, h.end) for h in hits] == [("EMAIL", 14, 27)]
     assert "example" not in repr(hits)
 
@@ -42,7 +42,7 @@ def test_a_value_left_behind_is_a_hit_without_its_text(redactor: Redactor) -> No
     ],
 )
 def test_a_known_value_that_comes_back_is_a_hit(redactor: Redactor, entity: str, value: str, text: str) -> None:
-    known = {redactor.value_hash(entity, value)}
+    known = KnownValues(redactor.key_id, {entity: frozenset({redactor.value_hash(entity, value)})})
     found = residual(_as_redacted(text), redactor, known)
     if entity != "ORDER_NUMBER":
         assert "known_value" in {h.rule for h in found}
@@ -50,15 +50,16 @@ def test_a_known_value_that_comes_back_is_a_hit(redactor: Redactor, entity: str,
 
 
 def test_short_words_are_not_looked_up(redactor: Redactor) -> None:
-    assert residual(_as_redacted("this will do"), redactor, {redactor.value_hash("PERSON", "Will")}) == []
+    known = KnownValues(redactor.key_id, {"PERSON": frozenset({redactor.value_hash("PERSON", "Will")})})
+    assert residual(_as_redacted("this will do"), redactor, known) == []
 
 
 def test_own_findings_count_as_known(redactor: Redactor) -> None:
     done = redactor.redact("my name is Zanthe Quillfeather")
     leaked = Redacted(done.text + " zanthe quillfeather", done.findings, done.issued)
-    assert any(h.rule == "known_value" for h in residual(leaked, redactor, frozenset()))
+    assert any(h.rule == "known_value" for h in residual(leaked, redactor))
 
 
 def test_a_text_that_cannot_be_scanned_raises(redactor: Redactor) -> None:
     with pytest.raises(BadInputError):
-        residual(_as_redacted("\ud800"), redactor, frozenset())
+        residual(_as_redacted("\ud800"), redactor)

@@ -251,6 +251,14 @@ def _facts(stage: str) -> dict[str, Any]:
             "books": [dict(zip(names, line, strict=True)) for line in _BOOKS],
             "redaction": {"findings": sum(_ENTITIES.values()), "by_entity": _ENTITIES, "residual": 0},
             "origin": {"written": 180, "generated": 140},
+            "slices": {
+                "by": "slice",
+                "counts": {
+                    "plain": {"traces": 250, "teaching": 216, "holdout": 100},
+                    "rare": {"traces": 3, "teaching": 0, "holdout": 0},
+                    "typos | odd": {"traces": 67, "teaching": 72, "holdout": 100},
+                },
+            },
         },
         "train": {
             "student": {"parameters": 49_500_000, "layers": 6, "teacher_parameters": 134_515_008},

@@ -48,7 +48,7 @@ def test_there_are_five_pages() -> None:
 EXPECTED = {
     "verdict": ("distill-gov ratings export --run r1", "helpfulness (INCONCLUSIVE)", "not approved", "overconfident", "TF-IDF"),
     "gates": ("intent_not_inferior", "≥ teacher − 5 pts", "✓ pass", "? inconclusive"),
-    "teaching_set": ("admit", "invalid_json", "withheld", "<5", "accuracy.intent", "49.5M parameters"),
+    "teaching_set": ("admit", "216 (75%)", "invalid_json", "withheld", "<5", "accuracy.intent", "49.5M parameters"),
     "reliability": ("0.52 to", "language.nl", "<5"),
     "ledger": ("holdout.sealed", "holdout.opened", "sha256:"),
 }

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -101,6 +101,12 @@ def test_teaching_set(passed: ModuleType) -> None:
     assert [(d.rule, d.reason, d.n) for d in record.funnel.content.drops.content or ()] == [
         ("consent", "not_given", 10),
         ("schema", "invalid_json", 22),
+    ]
+    # 3 rare ones are too few to show, and 320 minus the others would give them away.
+    assert [astuple(row) for row in record.funnel.content.slices] == [
+        ("plain", "250 (78%)", "216 (75%)", "100 (50%)"),
+        ("rare", "<5", "0 (0%)", "0 (0%)"),
+        ("typos | odd", WITHHELD, "72 (25%)", "100 (50%)"),
     ]
     redaction = record.redaction.content
     assert redaction is not None
@@ -327,6 +333,9 @@ BREAK: dict[str, Callable[[ModuleType], object]] = {
     "findings are gone": lambda m: m.run.findings.unlink(),
     "books do not balance": _books,
     "findings do not add up": _entity,
+    "slices are words": lambda m: edit(
+        m.run.manifest("build"), lambda v: v["facts"]["slices"].update(counts={"a": {"traces": "x"}})
+    ),
     "manifest is no JSON": lambda m: m.run.manifest("evaluate").write_text("no", encoding="utf-8"),
     "manifest is gone": lambda m: m.run.manifest("evaluate").unlink(),
     "control's verdict is damaged": lambda m: m.run.verdict("gates", "untrained").write_text("{", encoding="utf-8"),

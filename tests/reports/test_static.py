@@ -79,6 +79,7 @@ def test_the_page_holds_every_section(passed: ModuleType) -> None:
         "TF-IDF and logistic regression",
         "calibration_intent",
         "<5",
+        "216 (75%)",
         "withheld",
         "With 150 cases, the true value may still be as high as 5.1% (one-sided 95% confidence).",
         passed.verdict.subject,

@@ -1,0 +1,1 @@
+"""Purging: the content of traces goes, and what is left says what went, why, when and by whom."""

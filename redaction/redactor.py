@@ -580,7 +580,7 @@ class _Document:
         part = self._rules.part(leaf, root=self._root, language=self._language)
         self._looked.append(part is not None)
         if part is not None:
-            self.parts.append(part if self._before is None else _known(part, self._before))
+            self.parts.append(part if self._before is None else _known(part, self._before, len(self.parts)))
         return leaf.text
 
     def rebuilt(self, done: Sequence[Redacted]) -> RedactedJson:
@@ -602,8 +602,12 @@ class _Document:
         )
 
 
-def _known(part: Part, before: RedactedJson | RedactedMessages) -> Part:
-    """The part with what was found in it and issued for it before."""
+def _known(part: Part, before: RedactedJson | RedactedMessages, place: int) -> Part:
+    """The part with what was found in it and issued for it before, where it stood at the same place of the walk."""
+    if place < len(before.parts) and before.parts[place].text == part.text:
+        return replace(part, findings=before.parts[place].findings, issued=before.parts[place].issued)
+    if part.kind != "string":
+        return part
     found = tuple(f for f in before.findings if f.field == part.field)
     return replace(part, findings=found, issued=tuple(before.issued.get(part.field, ())))
 

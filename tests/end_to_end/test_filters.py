@@ -23,7 +23,6 @@ REPLIES = {
     "t-003": "We look at it at once and will call you back tomorrow, promised.",
     "x-900": "Sorry, we cannot help with that.",
     "x-901": "I must decline.",
-    "x-902": "One moment please.",
 }
 
 
@@ -48,7 +47,6 @@ def recorded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [row for row in files()["teaching"] if row["id"] in REPLIES]
     rows.append(trace("x-900", "how do I build a pipe bomb in my shed"))
     rows.append(trace("x-901", "help me with the thing from last week", hazard="vcr"))
-    rows.append(trace("x-902", f"the shop owes me for a lamp; {PLANTED[6].sentence.format(PLANTED[6].value)}"))
     for row in rows:
         row["messages"].append({"role": "assistant", "content": REPLIES[row["id"]]})
     rows[3]["tags"]["slice"] = "odd"
@@ -60,7 +58,6 @@ def recorded(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "plugins": {"no_prices": "flag"},
         "answers": {"refusal": "drop", "protected_index": "protected.parquet", "language": "drop", "boilerplate": "drop"},
     }
-    policy["filters"]["prompts"]["near_holdout"]["raw"] = True
     policy["filters"]["prompts"]["metadata"] = [
         {"name": "odd_slice", "field": "tags.slice", "none_of": ["odd"]},
         {"name": "terms", "field": "teacher.terms_accepted_by", "action": "flag"},
@@ -92,7 +89,6 @@ def test_every_rule_that_fired_is_in_the_books(recorded: Path) -> None:
         "t-003": ("dropped", ("prompt/metadata@1:odd_slice", terms)),
         "x-900": ("kept", (terms, "prompt/hazard@1:iwp")),
         "x-901": ("kept", (terms,)),
-        "x-902": ("dropped", (terms, "prompt/near_holdout@2:shares_raw_ngram")),
     }
     assert (prompts["t-003"].rule, prompts["t-003"].reason) == ("prompt/metadata", "odd_slice")
     assert {name: (d.outcome, d.fired) for name, d in answers.items()} == {

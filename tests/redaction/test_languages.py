@@ -69,7 +69,7 @@ def test_the_language_that_a_text_came_with_holds(both: Redactor) -> None:
 
 
 def test_labels_of_other_models(both: Redactor) -> None:
-    [doc] = both._analyzer.documents(*_seen("das Paket von Xq Zw und Quarzenhausen"))
+    [doc] = both._analyzer._documents(*_seen("das Paket von Xq Zw und Quarzenhausen"))
     assert [(e.text, e.label_) for e in doc.ents] == [("Xq Zw", "PERSON"), ("Quarzenhausen", "PERSON")]
 
 

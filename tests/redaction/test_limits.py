@@ -72,7 +72,7 @@ def test_odd_but_whole_texts_are_redacted(small: Redactor) -> None:
 
 def test_a_pattern_that_takes_too_long_fails_its_text_only(small: Redactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule, "TIMEOUT_S", 0.05)
-    texts = [("a", "order AB-1234"), ("b", "z" * 40_000), ("c", "order AB-1234")]
+    texts = [("a", "order AB-1234"), ("b", "z" * 40_000 + " !"), ("c", "order AB-1234")]
     done = dict(small.redact_each(texts))
     assert isinstance(done["b"], RecognizerTimeoutError)
     assert isinstance(done["b"], RecognizerFailedError)

@@ -185,7 +185,9 @@ def peaks_apart(count: int) -> list[tuple[int, int]]:
 def load_texts(count: int) -> list[str]:
     path = _DATA / "synth_dataset_v2.json"
     if not path.exists():
-        raise SystemExit(f"SKIPPED, nothing was measured: no {path}. Set DISTILL_GOV_DATA to the folder with presidio_research.")
+        raise SystemExit(
+            f"SKIPPED, nothing was measured: no {path}. Set DISTILL_GOV_DATA to the folder with presidio_research."
+        )
     return list(dict.fromkeys(row["full_text"] for row in json.loads(path.read_text("utf-8"))))[:count]
 
 

@@ -49,8 +49,13 @@ def test_a_pin_that_pins_nothing_is_refused(pin: dict[str, object]) -> None:
 
 def test_a_memory_zone_closes_when_something_fails_in_it() -> None:
     nlp = load_model(MODEL)
-    for _ in range(2):
-        with pytest.raises(KeyError), memory_zone(nlp):
+
+    def fail() -> None:
+        with memory_zone(nlp):
             nlp("a word that never came before: qwzrtpl")
             raise KeyError("x")
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            fail()
     assert not nlp.vocab.in_memory_zone

@@ -80,6 +80,11 @@ class PhoneFinder:
             for match in self._matcher(text, region.code, leniency=self._leniency):
                 yield match.start, match.end
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Spans of the numbers, without those that lie in another one."""
+        spans = set(self.find(text))
+        return sorted(a for a in spans if not any(b != a and b[0] <= a[0] and a[1] <= b[1] for b in spans))
+
     def _worth_trying(self, text: str) -> list[_Region]:
         candidates = self._candidates(text)
         if not candidates:

@@ -9,8 +9,10 @@ list that tldextract ships and never in the network's, and a value beyond the la
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import sha256
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import regex  # type: ignore[import-untyped]
@@ -212,7 +214,19 @@ def _recognizer(name: str, phone_regions: Sequence[str] | None) -> Any:
     recognizer = make(supported_language="en", **regions)
     if isinstance(recognizer, PatternRecognizer):
         recognizer.global_regex_flags = _FLAGS
+    recognizer.context = _english_context().get(name, recognizer.context)
     return recognizer
+
+
+@cache
+def _english_context() -> dict[str, list[str]]:
+    """Context words that Presidio's settings give to a recogniser in place of its class's own."""
+    return {
+        entry["name"]: language["context"]
+        for entry in _settings("default_recognizers.yaml")["recognizers"]
+        for language in entry.get("supported_languages") or ()
+        if isinstance(language, dict) and language["language"] == "en" and language.get("context")
+    }
 
 
 def _finder(recognizer: Any, labels: Callable[[str], str | None]) -> tuple[_Finder, Sequence[tuple[Needs, ...]]]:
@@ -291,8 +305,7 @@ class _Phones:
         self._name: str = recognizer.name
 
     def find(self, text: str, doc: Any, is_open: Sequence[bool]) -> list[Found]:
-        spans = dict.fromkeys(self._finder.find(text))
-        return without_duplicates(Found(self._entity, start, end, self._score, self._name) for start, end in spans)
+        return [Found(self._entity, start, end, self._score, self._name) for start, end in self._finder.spans(text)]
 
 
 class _SpacyEntities:
@@ -334,11 +347,13 @@ def _labels(recognizers: Sequence[Any], keep: Collection[str]) -> Callable[[str]
 
 def _ner_configuration() -> Any:
     """Presidio's own settings for spaCy, from its package."""
-    from pathlib import Path
-
-    import presidio_analyzer
-    import yaml
     from presidio_analyzer.nlp_engine import NerModelConfiguration
 
-    path = Path(presidio_analyzer.__file__).parent / "conf" / "default.yaml"
-    return NerModelConfiguration(**yaml.safe_load(path.read_text("utf-8"))["ner_model_configuration"])
+    return NerModelConfiguration(**_settings("default.yaml")["ner_model_configuration"])
+
+
+def _settings(name: str) -> Any:
+    import presidio_analyzer
+    import yaml
+
+    return yaml.safe_load((Path(presidio_analyzer.__file__).parent / "conf" / name).read_text("utf-8"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.presidio.phones import PhoneFinder
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.rule import Hit, PatternRule, PresidioPatternRule, Rule, compiled
 
 __all__ = ["contact_rules"]
@@ -67,19 +69,17 @@ class PhoneNumbers:
     id = "presidio/phone"
     version = "1"
     entity = "PHONE"
+    needs = Needs(digits=7)
 
     def __init__(self, regions: tuple[str, ...]) -> None:
         from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-        self._recognizer = PhoneRecognizer(supported_regions=regions)
+        self._finder = PhoneFinder(PhoneRecognizer(supported_regions=regions))
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        # The recogniser runs once per region, so texts that cannot hold a number are not given to it.
-        if _digits(text) < 7:
-            return
-        for found in self._recognizer.analyze(text, ["PHONE_NUMBER"]):
-            if _no_date(text[found.start : found.end]):
-                yield Hit(self.entity, found.start, found.end, 0.5, self.id, self.version)
+        for start, end in self._finder.spans(text):
+            if _no_date(text[start:end]):
+                yield Hit(self.entity, start, end, 0.5, self.id, self.version)
 
 
 def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:

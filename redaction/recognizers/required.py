@@ -31,6 +31,9 @@ _OTHER_CASES = frozenset("ſKıİ")
 _FOREIGN = re.compile(r"\[:\^?\w+:\]|\{[eisd]|\(\?\|")
 """What only ``regex`` understands and ``re`` would read as something else: POSIX classes, fuzzy matching, branch reset."""
 
+_PROPERTY = re.compile(r"(\\\\)|\\[pP]\{[^}]*\}")
+"""A property of Unicode, or a backslash that is none's beginning."""
+
 _Strings = frozenset[str]
 _NOTHING: _Strings = frozenset(("",))
 
@@ -65,6 +68,8 @@ def required(source: str, flags: int) -> tuple[Needs, ...]:
     """
     if _FOREIGN.search(source):
         return ()
+    # `re` does not know properties; a word character is as good here, since nothing is required of either.
+    source = _PROPERTY.sub(lambda m: m[0] if m[1] else r"\w", source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import regex  # type: ignore[import-untyped]
 
-from redaction.recognizers.gates import Needs
+from redaction.recognizers.gates import Needs, TextFacts
 from redaction.recognizers.required import required
 
 __all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "gate_of", "matches"]
@@ -29,10 +30,31 @@ def compiled(source: str, flags: int = regex.IGNORECASE) -> Any:
 def matches(pattern: Any, text: str, *, overlapped: bool = False) -> list[Any]:
     """All matches at once: the timeout runs on between matches that are taken one by one.
 
+    A pattern is not tried on a text that has not what every match of it needs (`redaction.recognizers.required`).
+
     Raises:
         TimeoutError: the pattern took longer than `TIMEOUT_S`.
     """
+    needs = _needs_of(pattern)
+    if needs and len(text) > _SHORT:
+        facts = _facts_of(text)
+        if not all(facts.meet(part) for part in needs):
+            return []
     return list(pattern.finditer(text, overlapped=overlapped, timeout=TIMEOUT_S))
+
+
+_SHORT = 30
+"""A pattern is tried on so few characters sooner than they are looked at."""
+
+
+@lru_cache(maxsize=4000)
+def _needs_of(pattern: Any) -> tuple[Needs, ...]:
+    return required(pattern.pattern, pattern.flags)
+
+
+@lru_cache(maxsize=2)
+def _facts_of(text: str) -> TextFacts:
+    return TextFacts(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from redaction.casing import recased
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
 from redaction.recognizers.gates import Gates, TextFacts
@@ -131,14 +132,13 @@ class Analyzer:
         except Exception as error:
             raise RecognizerFailedError(f"the language model failed ({type(error).__name__})") from None
 
-    @staticmethod
-    def _checked(text: DetectionText) -> str:
+    def _checked(self, text: DetectionText) -> str:
         if len(text.text) > _MAX_CHARS:
             raise BadInputError(f"text is longer than {_MAX_CHARS} characters", fix="Split it.")
         if any("\ud800" <= c <= "\udfff" for c in text.text):
             raise BadInputError("text holds half of a surrogate pair, so it is no valid Unicode", fix="Mend the encoding.")
         # spaCy strips marks from a token one by one, in quadratic time. No name hides in 50 marks; offsets stay.
-        return _MARKS.sub(lambda run: " " * len(run[0]), text.text)
+        return recased(_MARKS.sub(lambda run: " " * len(run[0]), text.text), self.lexicon)
 
     def detect(self, text: str, seen: DetectionText, doc: Any) -> list[Detection]:
         """Values in a text, in order, not overlapping, none of them touching a masked span.

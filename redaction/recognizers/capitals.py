@@ -39,6 +39,8 @@ class UnknownCapitals:
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        # Shouted text was given its lower case back for the model.
+        text = doc.text if len(doc.text) == len(text) else text
         if not self._readable(text):
             return
         words = words_of(text)

@@ -74,7 +74,37 @@ class AbbreviatedPlaces:
                 yield Hit(self.entity, match.start("value"), match.end("value"), 0.7, self.id, self.version)
 
 
+class UncapitalizedPlaces:
+    """In text without any capital: what no dictionary has, after a preposition of place."""
+
+    id = "location/uncapitalized"
+    version = "1"
+    entity = "LOCATION"
+    pattern = compiled(
+        r"\b(?: in | from | near | at | (?:go|going|went|fly|flying|flew|flight|travel(?:l?(?:ing|ed))?|trip|moved?|moving|drive|driving"
+        r"|train|bus|back|relocat(?:e|ed|ing)) [ ] to | (?:city|town|village) [ ] of ) [ ]"
+        r"(?P<value> [\p{Ll}\p{M}'-]{4,} (?:[ ][\p{Ll}\p{M}'-]{4,}){0,2} ) (?![\w@.:/_-]*[\w@/_])",
+        CASE,
+    )
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+
+    def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        if any(c.isupper() for c in text) or self._lexicon.is_foreign(text):
+            return
+        for match in matches(self.pattern, text):
+            start = end = match.start("value")
+            for word in words_of(match["value"]):
+                if self._lexicon.is_word(word[0]) or self._lexicon.is_technical(word[0]) or self._lexicon.is_given_name(word[0]):
+                    break
+                end = start + word.end()
+            if end > start:
+                yield Hit(self.entity, start, end, 0.5, self.id, self.version)
+
+
 def place_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
     """Rules of places."""
     unknown = UnknownCapitals("LOCATION", lexicon)
-    return (ModelEntities("LOCATION", lexicon), ListedPlaces(lexicon), AbbreviatedPlaces(), unknown)
+    listed = (ListedPlaces(lexicon), AbbreviatedPlaces())
+    return (ModelEntities("LOCATION", lexicon), *listed, unknown, UncapitalizedPlaces(lexicon))

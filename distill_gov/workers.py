@@ -8,9 +8,6 @@ stopped and the same work is never paid twice. Shards are made from the whole li
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ from typing import Any, Protocol
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError
 from distill_gov.records.files import read_json, write_json
+from redaction.pool import die_with_parent
 
 __all__ = ["Failed", "Pool", "Worker", "WorkerSpec", "shards"]
 
@@ -212,19 +210,11 @@ _worker: Worker | None = None
 _failure: BaseException | None = None
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would go on computing for nobody; it ends instead."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-
 def _start(make: Callable[..., Worker], arguments: dict[str, Any]) -> None:
     global _worker, _failure
     import torch
 
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     torch.set_num_threads(1)
     try:
         _worker = make(**arguments)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
+from itertools import compress
 from typing import Any
 
-from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MissingExtraError
+from distill_gov.records.errors import BadInputError, DistillGovError
+from redaction.models import BATCH, load_model, memory_zone, model_digest
 from redaction.overlap import resolve, trim
 from redaction.policy import RedactionPolicy
+from redaction.recognizers.gates import Gates, TextFacts
 from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.presidio_rules import PresidioRules
 from redaction.recognizers.registry import build_lexicon, build_rules
-from redaction.recognizers.rule import Hit
+from redaction.recognizers.rule import Hit, Rule, gate_of
 from redaction.surrogates import canonical
 from redaction.unicode import MASK, DetectionText
 
 __all__ = ["Analyzer", "Detection", "RecognizerFailedError"]
 
-_BATCH = 64
+_ZONE = 1024
+"""Texts after which the memory of their documents is freed."""
 _MAX_CHARS = 200_000
 _MARKS = re.compile(r"[^\w\s]{50,}")
 
@@ -55,27 +58,63 @@ class Analyzer:
 
     def __init__(self, policy: RedactionPolicy) -> None:
         self._policy = policy
-        self._nlp = _load_model(policy.model)
+        name, pinned = policy.model_of(policy.language)
+        self._nlp = load_model(name, pinned)
         self.lexicon: Lexicon = build_lexicon(policy, self._nlp)
         self.rules = build_rules(policy, self.lexicon)
+        self.presidio = PresidioRules(policy, self._nlp)
         self._allowed = frozenset(canonical("PERSON", value) for value in policy.allow)
-        dead = sorted(set(policy.entities) - {rule.entity for rule in self.rules})
+        dead = sorted(set(policy.entities) - {rule.entity for rule in self.rules} - self.presidio.entities)
         if dead:
             raise BadInputError(f"no recogniser finds {', '.join(dead)}", where="entities", fix="Remove it from the policy.")
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Our own rules; Presidio's recognisers stand beside them."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._gates = Gates([gate_of(rule) for rule in rules])
 
     def identity(self) -> dict[str, Any]:
         """What shapes detection beside the policy: rules with versions, the model and the libraries."""
         return {
-            "rules": [[rule.id, rule.version] for rule in self.rules],
-            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")},
+            "rules": [[rule.id, rule.version] for rule in self.rules] + self.presidio.identity(),
+            "model": {key: str(self._nlp.meta.get(key, "")) for key in ("lang", "name", "version", "spacy_git_version")}
+            | {"digest": model_digest(self._nlp)},
             "libraries": {name: version(name) for name in ("spacy", "presidio-analyzer", "phonenumbers", "regex")},
         }
 
-    def documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
+    def detect_all(self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False) -> list[list[Detection]]:
+        """For each text what `detect` finds; the same text is looked at once.
+
+        The memory of what spaCy makes of the texts is freed before it returns.
+
+        Raises:
+            RecognizerFailedError, BadInputError: as for the first text that cannot be looked at.
+        """
+        # A masked text is not like another one that looks the same: the spans behind the masks may differ.
+        keys = [(t, None if MASK not in s.text else i) for i, (t, s) in enumerate(zip(texts, seen, strict=True))]
+        firsts = list({key: i for i, key in reversed(list(enumerate(keys)))}.items())
+        found: dict[tuple[str, int | None], list[Detection]] = {}
+        for start in range(0, len(firsts), _ZONE):
+            some = firsts[start : start + _ZONE]
+            results = self._detect_some([texts[i] for _, i in some], [seen[i] for _, i in some], strict)
+            found.update(zip((key for key, _ in some), results, strict=True))
+        return [found[key] for key in keys]
+
+    def _detect_some(self, texts: Sequence[str], seen: Sequence[DetectionText], strict: bool) -> list[list[Detection]]:
+        with memory_zone(self._nlp):
+            documents = self._documents(seen)
+            return [self.detect(text, form, doc, strict=strict) for text, (form, doc) in zip(texts, documents, strict=True)]
+
+    def _documents(self, texts: Iterable[DetectionText]) -> Iterator[tuple[DetectionText, Any]]:
         """Each text with its spaCy document, batched through ``nlp.pipe``, in order and lazily."""
         pairs = ((self._checked(t), t) for t in texts)
         try:
-            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=_BATCH):
+            for doc, text in self._nlp.pipe(pairs, as_tuples=True, batch_size=BATCH):
                 yield text, doc
         except DistillGovError:
             raise
@@ -104,7 +143,9 @@ class Analyzer:
             RecognizerFailedError: a rule raised or timed out.
         """
         hits: list[Hit] = []
-        for rule in self.rules:
+        open_rules = compress(self._rules, self._gates.open(TextFacts(seen.text)))
+        finders: list[Rule | PresidioRules] = [*open_rules, self.presidio]
+        for rule in finders:
             try:
                 hits.extend(hit for found in rule.find(seen.text, doc) for hit in _unmasked(found, seen.text))
             except Exception as error:
@@ -137,25 +178,3 @@ def _unmasked(hit: Hit, text: str) -> Iterator[Hit]:
         if b > a:
             yield replace(hit, start=a, end=b)
         start += len(piece) + 1
-
-
-@lru_cache(maxsize=2)
-def _load_model(name: str) -> Any:
-    try:
-        import presidio_analyzer  # noqa: F401
-        import spacy
-    except ImportError as error:
-        raise MissingExtraError("redaction needs Presidio and spaCy", fix="pip install 'distill-gov[redact]'") from error
-    if not (spacy.util.is_package(name) or Path(name).is_dir()):
-        raise BadModelError(
-            "the spaCy model of the policy is not installed", where="model", fix="Install its package; nothing is downloaded."
-        )
-    try:
-        nlp = spacy.load(name)
-    except Exception as error:
-        raise BadModelError(f"the spaCy model of the policy does not load ({type(error).__name__})", where="model") from None
-    if "ner" not in nlp.pipe_names:
-        raise BadModelError("the spaCy model of the policy has no entity recogniser", where="model")
-    # These change no entity (the parser does: entities respect its sentence starts), and cost a quarter of the time.
-    nlp.disable_pipes(*[p for p in ("tagger", "attribute_ruler", "lemmatizer") if p in nlp.pipe_names])
-    return nlp

@@ -10,7 +10,11 @@ from redaction.recognizers.rule import Hit
 
 __all__ = ["resolve"]
 
-_RANK = {entity: rank for rank, entity in enumerate(PRIORITY)}
+_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION"})
+"""Which of the three a name is, is a guess: among them the longest decides."""
+_WORDS = _NAMES | {"ADDRESS", "NRP", "TITLE"}
+_LINKS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
+_RANK = {entity: PRIORITY.index("PERSON") if entity in _NAMES else rank for rank, entity in enumerate(PRIORITY)}
 
 
 def resolve(hits: Iterable[Hit], text: str) -> list[Hit]:
@@ -18,7 +22,7 @@ def resolve(hits: Iterable[Hit], text: str) -> list[Hit]:
 
     Priority of the entity decides, then the longer span, then the higher score, then the earlier start and the rule's id.
     What a beaten hit covers beyond the winner is kept as a hit of its own when it holds a digit, so that no part of
-    a number stays behind.
+    a number stays behind; of a name or an address, when it holds a word that is no mere link.
     """
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda h: (_RANK[h.entity], h.start - h.end, -h.score, h.start, h.rule)):
@@ -38,7 +42,14 @@ def _rest(hit: Hit, clash: list[Hit], text: str) -> list[tuple[int, int]]:
         position = other.end
     pieces.append((position, hit.end))
     trimmed = (trim(text, a, b) for a, b in pieces)
-    return [(a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b])]
+    return [(a, b) for a, b in trimmed if _matters(hit.entity, text[a:b])]
+
+
+def _matters(entity: str, piece: str) -> bool:
+    if any(c.isdigit() for c in piece):
+        return True
+    words = (word.strip(".,;:()'\"").casefold() for word in piece.split())
+    return entity in _WORDS and any(len(word) > 1 and word not in _LINKS for word in words)
 
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:

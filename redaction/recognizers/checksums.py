@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 __all__ = [
+    "aba_valid",
     "bsn_valid",
     "codice_fiscale_valid",
     "cpf_valid",
+    "dea_valid",
     "dni_valid",
     "iban_valid",
     "luhn",
     "nhs_valid",
     "nir_valid",
+    "npi_valid",
     "pesel_valid",
     "ssn_plausible",
     "steuer_id_valid",
+    "vin_valid",
 ]
 
 
@@ -161,3 +165,40 @@ def cpf_valid(value: str) -> bool:
         if total * 10 % 11 % 10 != digits[size]:
             return False
     return True
+
+
+def aba_valid(value: str) -> bool:
+    """US routing number: weights 3, 7, 1 modulo 10, and a first pair that the Federal Reserve gives."""
+    digits = _digits(value)
+    if len(digits) != 9:
+        return False
+    pair = digits[0] * 10 + digits[1]
+    given = pair <= 12 or 21 <= pair <= 32 or 61 <= pair <= 72 or pair == 80
+    return given and any(digits) and sum(d * w for d, w in zip(digits, (3, 7, 1) * 3, strict=True)) % 10 == 0
+
+
+def dea_valid(value: str) -> bool:
+    """US DEA number: (d1 + d3 + d5) + 2 (d2 + d4 + d6) ends in the seventh digit (21 CFR 1301, as pharmacies compute it)."""
+    digits = _digits(value[2:])
+    return len(digits) == 7 and any(digits) and (sum(digits[0:6:2]) + 2 * sum(digits[1:6:2])) % 10 == digits[6]
+
+
+def npi_valid(value: str) -> bool:
+    """US national provider identifier: Luhn over 80840 and the ten digits (45 CFR 162.406)."""
+    return len(_digits(value)) == 10 and value[0] in "12" and luhn("80840" + value)
+
+
+_VIN_VALUES = {
+    **{str(d): d for d in range(10)},
+    **dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", [*range(1, 9), *range(1, 6), 7, 9, *range(2, 10)], strict=True)),
+}
+_VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
+
+
+def vin_valid(value: str) -> bool:
+    """Vehicle identification number of North America: the ninth character (49 CFR 565.15; ISO 3779 leaves it open elsewhere)."""
+    compact = _alnum(value)
+    if len(compact) != 17 or any(c not in _VIN_VALUES for c in compact):
+        return False
+    check = sum(_VIN_VALUES[c] * w for c, w in zip(compact, _VIN_WEIGHTS, strict=True)) % 11
+    return compact[8] == ("X" if check == 10 else str(check))

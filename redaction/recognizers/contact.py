@@ -1,4 +1,4 @@
-"""E-mail, phone, IP and MAC address, URL with credentials, crypto wallet."""
+"""E-mail, phone, IP and MAC address."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ _EMAIL_SPELT = compiled(
     r"\b [\w.+-]{1,64} \s? [\[(]\s?(?:at|@)\s?[\])] \s? [\w-]{1,63} (?: \s? (?:\.|[\[(]\s?(?:dot"
     r"|\.)\s?[\])]) \s? [\w-]{2,63} ){1,4}"
 )
-_URL_CREDENTIALS = compiled(
-    r"\b [a-z][a-z0-9+.-]{1,15} :// [^\s/:@<>\ufffc]{1,200} : [^\s/@<>\ufffc]{1,200} @ [^\s<>\"'\ufffc]{1,500}"
-)
-_URL_TOKEN = compiled(
-    r"\b https?:// [^\s<>\"'?\ufffc]{1,500} \? [^\s<>\"'\ufffc]{0,500}?"
-    r"\b (?:token|access_token|api_?key|key|secret|password|pwd|sig|signature|session|code) = [^\s<>\"'\ufffc]{6,500}"
-)
-
 _SEPARATOR = r"[\s./()-]"
 _INTERNATIONAL = compiled(rf"(?<![\w+]) (?:\+|00) [1-9] (?: {_SEPARATOR}{{0,3}} \d ){{6,14}} (?![\w]|[.,]\d|[:/-]\d)")
 _NATIONAL = compiled(rf"(?<![\w.,:/+#-]|\d\s) \(?0 (?: {_SEPARATOR}{{0,2}} \d ){{8,11}} (?![\w]|[.,]\d|[:/-]\d)")
@@ -84,16 +76,13 @@ class PhoneNumbers:
 
 def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:
     """The lenient phone tiers are ours: invented, short or mistyped numbers are no valid ones to libphonenumber."""
-    from presidio_analyzer.predefined_recognizers import CryptoRecognizer, IpRecognizer, MacAddressRecognizer
+    from presidio_analyzer.predefined_recognizers import IpRecognizer, MacAddressRecognizer
 
     return (
         PatternRule("email/address", "1", "EMAIL", _EMAIL, 1.0),
         PatternRule("email/spelt", "1", "EMAIL", _EMAIL_SPELT, 0.8),
-        PatternRule("url/credentials", "1", "SECRET_URL", _URL_CREDENTIALS, 1.0),
-        PatternRule("url/token", "1", "SECRET_URL", _URL_TOKEN, 0.9),
         PresidioPatternRule(IpRecognizer(name="ip"), "IP_ADDRESS"),
         PresidioPatternRule(MacAddressRecognizer(name="mac"), "MAC_ADDRESS"),
-        PresidioPatternRule(CryptoRecognizer(name="crypto"), "CRYPTO"),
         PhoneNumbers(regions),
         PatternRule("phone/international", "1", "PHONE", _INTERNATIONAL, 0.7, _international),
         PatternRule("phone/national", "1", "PHONE", _NATIONAL, 0.6, _national),

@@ -1,4 +1,4 @@
-"""National identity numbers, passports and dates of birth."""
+"""National identity numbers and passports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from redaction.recognizers import checksums
 from redaction.recognizers.rule import PatternRule, PresidioPatternRule, Rule, compiled
 
-__all__ = ["birth_date_rules", "national_id_rules", "passport_rules"]
+__all__ = ["national_id_rules", "passport_rules"]
 
 _NINO = compiled(r"(?<!\w) [a-ceghj-pr-tw-z][a-ceghj-npr-tw-z] (?:[ -]?\d\d){3} [ -]?[a-d] (?!\w)")
 _SSN = compiled(r"(?<![\w-]) \d{3}[- ]\d{2}[- ]\d{4} (?![\w-])")
@@ -61,39 +61,6 @@ _PASSPORT_VALUE = compiled(
     r"| (?=[a-z0-9]*\d[a-z0-9]*\d) (?=[a-z0-9]*[a-z]) [a-z0-9]{8,10} | \d{2}[a-z]{2}\d{5} ) (?![\w-])"
 )
 _PASSPORT_ZONE = compiled(r"p[a-z<][a-z]{3}[a-z]+<<[a-z<]{5,40} (?: \s? [a-z0-9<]{30,44} )?")
-
-_MONTH = (
-    r"(?: jan\w* | f[eé]v\w* | feb\w* | m[aä]r\w* | ma?rt | mars | apr\w* | avr\w* | abr\w* | may | mai | maj\w* "
-    r"| mag\w* | mayo | mei | jun\w* | juin | giu\w* | jul\w*"
-    r"| juil\w* | lug\w* | aug\w* | ago\w* | août | sep\w* | set\w* | okt\w* | o[ct]t\w* | nov\w* | dec\w* "
-    r"| dez\w* | d[eé]c\w* | dic\w*"
-    r"| stycz\w* | lut\w* | kwie\w* | czerw\w* | lip\w* | sierp\w* | wrze\w* | pa[zź]dz\w* | list\w* | grud\w* )"
-)
-_DATE = compiled(
-    rf"(?<![\w/.-]) (?: \d{{1,2}}[./ -]\s?\d{{1,2}}[./ -]\s?(?:\d{{4}}|\d{{2}}) | \d{{4}}[./-]\d{{1,2}}[./-]\d{{1,2}}"
-    rf"| \d{{1,2}}(?:st|nd|rd|th|\.|º|er)?\s(?:of\s|de\s|di\s)?{_MONTH}\.?,?\s?(?:de\s|del\s)?(?:\d{{4}}|'?\d{{2}})"
-    rf"| {_MONTH}\.?\s\d{{1,2}}(?:st|nd|rd|th)?,?\s\d{{4}} | \d{{1,2}}-{_MONTH}-\d{{2,4}} | (?:19|20)\d{{6}} ) (?![\w/-])"
-)
-_BIRTH_WORDS = compiled(
-    r"(?: \bborn\b | \bd\.?\s?o\.?\s?b\b\.? | \bbirth\s?-?\s?(?:date|day)\b | \bdate\sof\sbirth\b | \bb-?day\b "
-    r"| \bgeb\b\.? | \bgeboren\b | \bgeburts(?:datum|tag)\w*"
-    r"| \bn[eé]e?\sle\b | \bnaissance\b | \bnacid[oa]\b | \bnacimiento\b | \bnat[oa]\b | \bnascita\b "
-    r"| \bgeboortedatum\b | \bgeboren\sop\b | \burodz\w* | \bur\.\s"
-    r"| \bnascid[oa]\b | \bnascimento\b | \bfødt\b | \bfödd\b | \bsyntynyt\b | \bverjaardag\b | \bcumplea\w* "
-    r"| \banniversaire\b | \bcompleanno\b )"
-    r" [^\n]{0,60} $"
-)
-
-_BIRTH_AFTER = compiled(
-    r"[^\n\d]{0,60} \b(?:date\sof\sbirth|birth\s?(?:date|day)|d\.?o\.?b\.?|was\sborn|geburtsdatum|geboortedatum)\b"
-)
-
-
-_LONG_AGO = compiled(r"(?<!\d)(?:19[2-9]\d|200\d)(?!\d)")
-
-
-def _long_ago(value: str) -> bool:
-    return _LONG_AGO.search(value) is not None
 
 
 def _six_digits(value: str) -> bool:
@@ -155,12 +122,4 @@ def passport_rules() -> tuple[Rule, ...]:
     return (
         PatternRule("passport/named", "1", "PASSPORT", _PASSPORT_VALUE, 0.8, None, _PASSPORT_WORDS, _PASSPORT_AFTER, 70),
         PatternRule("passport/zone", "1", "PASSPORT", _PASSPORT_ZONE, 0.9),
-    )
-
-
-def birth_date_rules() -> tuple[Rule, ...]:
-    """Dates near a word of birth, and full dates from 1920 to 2009: the other dates of a message are what it is about."""
-    return (
-        PatternRule("birth_date/near", "1", "BIRTH_DATE", _DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80),
-        PatternRule("birth_date/long_ago", "1", "BIRTH_DATE", _DATE, 0.5, _long_ago),
     )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from importlib import import_module, resources
 from typing import Any
 
-__all__ = ["FOREIGN", "Lexicon"]
+from redaction.recognizers.gazetteer import Gazetteer, sections
+
+__all__ = ["FOREIGN", "PLACE_LISTS", "Lexicon"]
+
+PLACE_LISTS = ("countries.txt", "regions.txt", "cities.txt")
 
 FOREIGN = ("de", "es", "fr", "it", "nl", "pl", "pt")
 """Languages whose function words are known, so that English entity recognition is not trusted on their texts."""
@@ -51,9 +55,12 @@ class Lexicon:
     def __init__(self, nlp: Any, allowed: frozenset[str]) -> None:
         self._english: frozenset[str] = frozenset(nlp.Defaults.stop_words)
         self._index = _lemma_words(nlp)
-        self.given_names = _listed("given_names.txt")
+        self.given_names = _listed("given_names.txt") | _listed("census_names.txt")
         self._ambiguous = _listed("ambiguous_names.txt")
+        self._surnames = _listed("surnames.txt")
         self._extra = _listed("ordinary_words.txt")
+        self._technical = _listed("technical_words.txt")
+        self._places = Gazetteer(place for name in PLACE_LISTS for lines in sections(name).values() for place in lines)
         self.allowed = allowed
         modules = {code: import_module(f"spacy.lang.{code}.stop_words") for code in FOREIGN}
         self._foreign = {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
@@ -66,6 +73,10 @@ class Lexicon:
     def may_be_given_name(self, token: str) -> bool:
         """True for every listed name, ordinary words included."""
         return token.casefold() in self.given_names or token.casefold() in self._ambiguous
+
+    def is_surname(self, token: str) -> bool:
+        """True for common surnames that are dictionary words as well (`Mercer`)."""
+        return token.casefold() in self._surnames
 
     def is_word(self, token: str) -> bool:
         """True for an ordinary word in any form; unambiguous given names are none."""
@@ -83,6 +94,16 @@ class Lexicon:
         lower = token.casefold()
         return lower in self._english or lower in self._extra or lower in self.allowed or lower in self._any_foreign
 
+    def is_technical(self, token: str) -> bool:
+        """True for words that are no name of anybody or anything personal: function words, software, abbreviations."""
+        return token.casefold() in self._technical or self.is_common(token)
+
+    def is_ordinary(self, token: str) -> bool:
+        """True for words that need more than a capital to be a name: the dictionary's, without places and given names."""
+        if self.is_technical(token):
+            return True
+        return self.is_word(token) and token not in self._places and not self.may_be_given_name(token)
+
     @staticmethod
     def is_particle(token: str) -> bool:
         return token.casefold() in _PARTICLES
@@ -98,7 +119,7 @@ class Lexicon:
             if (
                 stem != lower
                 and len(stem) > 1
-                and any(form in self._index for form in (stem, stem + "e", stem + "y", stem[:-1]))
+                and any(form in self._index for form in (stem, stem + "e", stem + "y", _undoubled(stem)))
             ):
                 return True
         return False
@@ -106,6 +127,14 @@ class Lexicon:
     def language(self, text: str) -> str:
         """``en``, or the code of the language whose function words are more; short and mixed texts count as English."""
         words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
+        return self._language_of(words)
+
+    def is_foreign(self, text: str) -> bool:
+        """True for text of another language than English, even without the particles that are part of names."""
+        words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
+        return self._language_of([word for word in words if word not in _PARTICLES]) != "en"
+
+    def _language_of(self, words: list[str]) -> str:
         english = sum(word in self._english for word in words)
         counts = {code: sum(word in stop for word in words) for code, stop in self._foreign.items()}
         best = max(counts, key=lambda code: counts[code])
@@ -115,8 +144,14 @@ class Lexicon:
 def _lemma_words(nlp: Any) -> frozenset[str]:
     if "lemmatizer" not in nlp.component_names:
         return frozenset()
-    index = nlp.get_pipe("lemmatizer").lookups.get_table("lemma_index", {})
-    return frozenset(word for words in index.values() for word in words)
+    lookups = nlp.get_pipe("lemmatizer").lookups
+    index, irregular = (lookups.get_table(table, {}) for table in ("lemma_index", "lemma_exc"))
+    return frozenset(word for table in (index, irregular) for words in table.values() for word in words)
+
+
+def _undoubled(stem: str) -> str:
+    """`run` of `runn`, which is left of `running`."""
+    return stem[:-1] if stem[-1:] == stem[-2:-1] else stem
 
 
 def _listed(name: str) -> frozenset[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.recognizers.capitals import UnknownCapitals
 from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.model_entities import ModelEntities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["name_rules"]
@@ -136,6 +138,8 @@ class NameJudge:
         """Neither an ordinary word, nor shouted, nor camel case: such a token may be a surname."""
         if self.lexicon.is_given_name(token):
             return True
+        if self.lexicon.is_technical(token):
+            return False
         if any(c.isupper() for c in token[1:]) and not (
             token[:2] in {"Mc", "O'", "D'"} or "-" in token or token.startswith("Mac")
         ):
@@ -232,14 +236,19 @@ class GivenNames:
         """End of the name that begins at a word, and how many tokens after it belong to it."""
         capital = words[index][0][0].isupper()
         end = seen = words[index].end()
-        taken = 0
+        taken, initial, linked = 0, False, False
         for word in words[index + 1 : index + 6]:
-            if text[seen : word.start()].strip(" \t"):
+            if text[seen : word.start()].strip(" \t") not in ("", "." if initial else ""):
                 break
-            seen = word.end()
-            if self._judge.lexicon.is_particle(word[0]):
+            seen, initial = word.end(), len(word[0]) == 1 and word[0].isupper() == capital
+            if initial:
+                linked = word[0] == "v"
                 continue
-            if not self._is_surname(word[0], capital):
+            if self._judge.lexicon.is_particle(word[0]):
+                linked = True
+                continue
+            joined = linked and word[0][0].isupper() == capital and not self._judge.lexicon.is_common(word[0])
+            if not (joined or self._is_surname(word[0], capital)):
                 break
             end, taken = word.end(), taken + 1
         return end, taken
@@ -249,7 +258,7 @@ class GivenNames:
             return False
         if capital:
             return token[0].isupper() and not token.isupper() and not self._judge.lexicon.is_common(token)
-        return self._judge.is_unknown(token) and len(token) > 3
+        return (self._judge.is_unknown(token) or self._judge.lexicon.is_surname(token)) and len(token) > 3
 
 
 class PlacedNames:
@@ -264,7 +273,7 @@ class PlacedNames:
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         for match in matches(_TITLED, text):
-            if self._judge.stated(match["name"]):
+            if any(not self._judge.lexicon.is_common(token) for token in self._judge.tokens(match["name"])):
                 yield self._hit(match.span(), 0.8)
         for match in matches(_STRONG_ANCHOR, text):
             yield from self._after_anchor(match, text, 0.8, strong=True)
@@ -336,7 +345,8 @@ class PlacedNames:
                 not text[: match.start("value")].rstrip(" \t")
                 or text[: match.start("value")].rstrip(" \t")[-1] in ".!?\n\ufffc"
             )
-            if ((last and opens) or contact) and (listed or not foreign or len(tokens) > 1) and self._alone(value):
+            plausible = listed or not foreign or (len(tokens) > 1 and value[0].isupper())
+            if ((last and opens) or contact) and plausible and self._alone(value):
                 yield self._hit(match.span("value"), 0.7)
             elif self._judge.placed(value) and (listed or (not foreign and len(tokens) > 1 and value[0].isupper())):
                 yield self._hit(match.span("value"), 0.5)
@@ -357,6 +367,12 @@ class PlacedNames:
         return all(unknown) or self._judge.lexicon.is_given_name(tokens[0])
 
 
-def name_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
+def name_rules(lexicon: Lexicon, *, any_name: bool = False) -> tuple[Rule, ...]:
+    """Rules of persons.
+
+    Args:
+        any_name: the policy takes every kind of name, so that the model's persons need no proof from the lexicon.
+    """
     judge = NameJudge(lexicon)
-    return (SpacyNames(judge), GivenNames(judge), PlacedNames(judge))
+    strict: tuple[Rule, ...] = (SpacyNames(judge), GivenNames(judge), PlacedNames(judge))
+    return (*strict, ModelEntities("PERSON", lexicon), UnknownCapitals("PERSON", lexicon)) if any_name else strict

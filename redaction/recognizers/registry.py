@@ -23,24 +23,51 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     """All rules of the entities that the policy names, in a fixed order."""
     from redaction.recognizers.addresses import address_rules
     from redaction.recognizers.contact import contact_rules
-    from redaction.recognizers.identity import birth_date_rules, national_id_rules, passport_rules
+    from redaction.recognizers.dates import age_rules, birth_date_rules, date_time_rules
+    from redaction.recognizers.devices import coordinate_rules, device_rules, vehicle_rules
+    from redaction.recognizers.groups import group_rules
+    from redaction.recognizers.identity import national_id_rules, passport_rules
     from redaction.recognizers.names import name_rules
     from redaction.recognizers.orders import order_rules
+    from redaction.recognizers.organizations import organization_rules
+    from redaction.recognizers.passwords import password_rules
     from redaction.recognizers.payment import payment_rules
-    from redaction.recognizers.secrets import api_key_rules, password_rules, username_rules
+    from redaction.recognizers.places import place_rules
+    from redaction.recognizers.records import bank_account_rules, driver_license_rules, medical_rules
+    from redaction.recognizers.secrets import api_key_rules
+    from redaction.recognizers.titles import title_rules
+    from redaction.recognizers.usernames import username_rules
+    from redaction.recognizers.wallets import wallet_rules
+    from redaction.recognizers.web import url_rules
 
+    # A policy that takes places and organisations as well need not know which of the three a name is.
+    any_name = {"PERSON", "LOCATION", "ORGANIZATION"} <= set(policy.entities)
     families: tuple[tuple[Rule, ...], ...] = (
         contact_rules(tuple(policy.phone_regions)),
+        url_rules(),
+        wallet_rules(),
+        device_rules(),
+        vehicle_rules(),
+        coordinate_rules(),
         payment_rules(),
         national_id_rules(),
         passport_rules(),
-        birth_date_rules(),
+        driver_license_rules(),
+        medical_rules(),
+        bank_account_rules(),
+        birth_date_rules(other_dates="DATE_TIME" in policy.entities),
+        date_time_rules(),
+        age_rules(),
         address_rules(),
         order_rules(tuple(policy.order_numbers)),
         api_key_rules(),
         password_rules(lexicon),
         username_rules(lexicon),
-        name_rules(lexicon),
+        name_rules(lexicon, any_name=any_name),
+        place_rules(lexicon),
+        organization_rules(lexicon),
+        group_rules(lexicon),
+        title_rules(),
         _deny_rules(policy.deny),
     )
     return tuple(rule for family in families for rule in family if rule.entity in policy.entities)

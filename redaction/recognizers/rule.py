@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 import regex  # type: ignore[import-untyped]
 
-__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "matches"]
+from redaction.recognizers.gates import Needs
+from redaction.recognizers.required import required
+
+__all__ = ["CASE", "TIMEOUT_S", "Hit", "PatternRule", "PresidioPatternRule", "Rule", "compiled", "gate_of", "matches"]
 
 TIMEOUT_S = 10.0
 """Seconds that one pattern may take on one text. A pattern that takes longer fails the text; it is not skipped."""
@@ -45,7 +48,11 @@ class Hit:
 
 
 class Rule(Protocol):
-    """Finds values of one entity. Raises on failure: the caller turns any exception into an error of the text."""
+    """Finds values of one entity. Raises on failure: the caller turns any exception into an error of the text.
+
+    A rule may have an attribute ``needs``, a `Needs` that every text with a hit fulfils, and ``pattern``, a compiled one that matches
+    in every text with a hit: it is not run on other texts.
+    """
 
     @property
     def id(self) -> str: ...
@@ -67,6 +74,7 @@ class PatternRule:
         check: says of the matched value whether it is one (checksum, shape); None accepts all.
         context: searched within ``window`` characters before the value.
         after: matched from the end of the value on. One of ``context`` and ``after`` must match, if either is given.
+        needs: what a text must have for a hit, where that is more than what follows from the patterns by themselves.
     """
 
     id: str
@@ -78,6 +86,7 @@ class PatternRule:
     context: Any | None = None
     after: Any | None = None
     window: int = 50
+    needs: Needs | None = None
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         group: int | str = "value" if "value" in self.pattern.groupindex else 0
@@ -92,10 +101,33 @@ class PatternRule:
     def _in_context(self, text: str, start: int, end: int) -> bool:
         if self.context is None and self.after is None:
             return True
-        before, behind = text[max(0, start - self.window) : start], text[end : end + self.window]
-        return (self.context is not None and self.context.search(before, timeout=TIMEOUT_S) is not None) or (
-            self.after is not None and self.after.match(behind, timeout=TIMEOUT_S) is not None
+        # With positions and not with slices: a word that the window cuts in two is not taken for what is left of it.
+        first, last = max(0, start - self.window), min(len(text), end + self.window)
+        return (self.context is not None and self.context.search(text, first, start, timeout=TIMEOUT_S) is not None) or (
+            self.after is not None and self.after.match(text, end, last, timeout=TIMEOUT_S) is not None
         )
+
+
+def gate_of(rule: Rule) -> tuple[Needs, ...]:
+    """What a text must have for a rule to be run on it: what the rule says itself, and what follows from its patterns.
+
+    So no rule has to say that a card number needs digits, or that a password stands near the word.
+    """
+    said = getattr(rule, "needs", None)
+    needs: tuple[Needs, ...] = () if said is None else (said,)
+    pattern = getattr(rule, "pattern", None)
+    if pattern is not None:
+        needs += required(pattern.pattern, pattern.flags)
+    return needs + (_words_around(rule) if isinstance(rule, PatternRule) else ())
+
+
+def _words_around(rule: PatternRule) -> tuple[Needs, ...]:
+    """What the context asks for. Where either side will do, a word of one side will."""
+    sides = [required(p.pattern, p.flags) for p in (rule.context, rule.after) if p is not None]
+    if len(sides) == 1:
+        return sides[0]
+    words = [[n.words for n in side if n.words] for side in sides]
+    return (Needs(words=tuple(sorted({w for side in words for w in side[0]}))),) if words and all(words) else ()
 
 
 class PresidioPatternRule:

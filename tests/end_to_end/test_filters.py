@@ -13,7 +13,6 @@ from distill_gov.records.files import read_parquet
 from distill_gov.records.manifest import StageManifest, read_manifest
 from redaction.filters import AnswerItem, plugins
 from tests.end_to_end.commands import command
-from tests.end_to_end.conftest import Finished
 from tests.end_to_end.tiny_project import files, redaction_yaml, trace, write_jsonl, write_settings
 
 HYMN = "the river bends behind the mill and nobody who rows there ever counts the lights upon the hill"
@@ -136,9 +135,14 @@ def test_near_duplicates_stand_in_distill_yaml(recorded: Path) -> None:
     assert "Did you mean `threshold`" in command(recorded, "build").error
 
 
-def test_a_copy_of_the_holdout_is_seen_before_redaction(finished: Finished) -> None:
+def test_a_copy_of_the_holdout_is_seen_before_redaction(fresh: Path) -> None:
     """The IBAN's sentence is in both files: twelve words, seven of them left by redaction."""
-    hits = {d.item: d.fired for d in _books(finished.root, "prompt_filters").values() if d.outcome == "dropped"}
+    redaction = yaml.safe_load((fresh / "redaction.yaml").read_text("utf-8"))
+    redaction["filters"]["prompts"]["near_holdout"]["raw"] = True
+    (fresh / "redaction.yaml").write_text(yaml.safe_dump(redaction), "utf-8")
+    ended = command(fresh, "build")
+    assert ended.code == 0, ended.err
+    hits = {d.item: d.fired for d in _books(fresh, "prompt_filters").values() if d.outcome == "dropped"}
     assert ("prompt/near_holdout@2:shares_raw_ngram",) in hits.values()
-    manifest = (finished.run / "manifests" / "build.json").read_text("utf-8")
+    manifest = (fresh / "runs" / "r1" / "manifests" / "build.json").read_text("utf-8")
     assert "3704" not in manifest

@@ -280,6 +280,8 @@ POLICIES = {
 def redaction_yaml(**filters: Any) -> str:
     """The example's policy, without the filters of answers that a random teacher cannot meet."""
     settings: dict[str, Any] = yaml.safe_load((EXAMPLE / "redaction.yaml").read_text("utf-8"))
+    # The same few values are planted in the teaching traces and in the holdout.
+    settings["filters"]["prompts"]["near_holdout"]["raw"] = False
     settings["filters"]["answers"] = {"empty": True, "echo": True, "secrets": True, "residual": True, **filters}
     return yaml.safe_dump(settings, sort_keys=False)
 

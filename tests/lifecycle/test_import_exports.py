@@ -237,10 +237,10 @@ def test_init_writes_the_key_that_it_hid_ids_with(tmp_path: Path) -> None:
 
 
 def test_a_map_file_may_name_another_group_and_slice(tmp_path: Path) -> None:
-    got = _import(
-        _lines(tmp_path, lf_trace(userId=PERSON, group="g7")), mapping=ImportMap(group="group", slice="/metadata/team")
-    )
-    assert (got.traces[0].group, got.traces[0].tags["slice"]) == ("g7", "north")
+    names = ImportMap(id="ticket", group="group", slice="/metadata/team")
+    path = _lines(tmp_path, lf_trace(id="not by a machine", userId=PERSON, group="g7", ticket="t9"))
+    (trace,) = _import(path, mapping=names, key=None).traces
+    assert (trace.id, trace.group, trace.tags["slice"]) == ("t9", "g7", "north")
 
 
 # --- refusals ---

@@ -66,9 +66,9 @@ def test_a_chat_and_a_document_too(redactors: dict[str, Redactor], contents: lis
     redactor = redactors[operator]
     chat = redactor.redact_messages([{"role": "user", "content": c} for c in contents], item="c")
     assert redactor.redact_messages(chat, item="c") == chat
-    document = redactor.redact_json({"texts": contents, "n": 1}, item="c")
+    document = redactor.redact_json({"text": contents, "n": 1}, item="c")
     assert redactor.redact_json(document, item="c") == document
-    assert [m["content"] for m in chat.messages] == document.value["texts"]
+    assert [m["content"] for m in chat.messages] == document.value["text"]
     [same] = redactor.redact_chats([("c", chat)])
     assert same == chat
 

@@ -270,8 +270,17 @@ def made_by_a_machine(id: str) -> bool:
     return _MADE_BY_A_MACHINE.fullmatch(id) is not None
 
 
+HIDDEN_KEY = "(not shown: it may be personal)"
+_DIGITS_SHOWN = 4
+
+
 def shown_key(key: str) -> str:
-    """A key or column name of a stranger's file as a message may show it: escaped and cut, so that it stays one line."""
+    """A key or column name of a stranger's file as a message may show it: escaped and cut, so that it stays one line.
+
+    One that looks like somebody's number or address is not shown: a table without a header has its first row taken for one.
+    """
+    if "@" in key or sum(character.isdigit() for character in key) > _DIGITS_SHOWN:
+        return HIDDEN_KEY
     shown = json.dumps(key)[1:-1]
     return shown if len(shown) <= 80 else shown[:77] + "..."
 

@@ -153,7 +153,9 @@ def _percent(text: str) -> Iterator[Edit]:
             plain = unquote_to_bytes(_DOUBLE.sub("%", match[0])).decode("utf-8")
         except UnicodeDecodeError:
             continue
-        yield match.start(), match.end(), plain
+        # A space before a digit would cut a password such as `Walnut%2077` in two.
+        if not (plain.isspace() and text[match.end() : match.end() + 1].isdigit()):
+            yield match.start(), match.end(), plain
 
 
 def _backslashes(text: str) -> Iterator[Edit]:

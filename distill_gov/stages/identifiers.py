@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["personal_entities", "presentable", "presentable_traces"]
 
-_RANDOM = frozenset({"api_key/entropy", "api_key/hex"})
-"""Rules that find what looks random. In a text that is a secret; as an id it is what says least about a person."""
+_GUESSES = frozenset({"api_key/entropy", "api_key/hex", "person/model", "person/unknown"})
+"""Rules that tell nothing of an id. What looks random is a secret in a text, and as an id says least about a person; the language
+model and a look at the capitals need a sentence."""
+
+
+_OF_NOBODY = frozenset({"AGE", "DATE_TIME", "DEVICE_ID", "LOCATION", "NRP", "ORGANIZATION", "TITLE", "URL"})
+"""Entities that say who somebody is only in a sentence. Without one they are guesses (`t-002` looks like a company's name) or no
+harm: a day, the name of a shop, a UUID."""
 
 
 def presentable_traces(project: Project, name: str) -> list[Trace]:
@@ -54,7 +60,7 @@ def personal_entities(redactor: Redactor, names: Sequence[str]) -> dict[str, str
         text: entity
         for text, found in zip(names, redactor.detect_many(names), strict=True)
         for entity, _, _, _, rule in found
-        if rule not in _RANDOM and not made_by_a_machine(text)
+        if rule not in _GUESSES and entity not in _OF_NOBODY and not made_by_a_machine(text)
     }
 
 

@@ -23,7 +23,7 @@ from distill_gov.records.errors import (
     NothingLeftError,
     UnknownKeyError,
 )
-from distill_gov.traces import TRACE_SCHEMA, Trace, read_traces, recorded_answer, trace_row, write_traces
+from distill_gov.traces import TRACE_SCHEMA, Trace, parse_trace, read_traces, recorded_answer, trace_row, write_traces
 
 ROW: dict[str, Any] = {
     "id": "t1",
@@ -300,3 +300,11 @@ def test_any_bytes_give_traces_or_one_of_our_errors(content: bytes) -> None:
             refused = error
     assert "\n" not in str(refused)
     assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize("key", ["dana@example.org", "+44 7700 900482", "4111-1111-1111-1111"])
+def test_a_key_that_may_be_somebodys_is_not_shown(key: str) -> None:
+    with pytest.raises(UnknownKeyError) as caught:
+        parse_trace({**ROW, key: 1}, where="a.jsonl:1")
+    assert key not in str(caught.value)
+    assert "not shown" in str(caught.value)

@@ -10,6 +10,9 @@ from redaction.recognizers.rule import Hit
 
 __all__ = ["resolve"]
 
+_WHOLE = frozenset({"ADDRESS", "API_KEY", "PASSWORD", "SECRET_URL", "URL"})
+"""Entities of which no word may stay behind either: a street without its postcode, the half of a key."""
+_WORD_LETTERS = 3
 _RANK = {entity: rank for rank, entity in enumerate(PRIORITY)}
 
 
@@ -18,7 +21,7 @@ def resolve(hits: Iterable[Hit], text: str) -> list[Hit]:
 
     Priority of the entity decides, then the longer span, then the higher score, then the earlier start and the rule's id.
     What a beaten hit covers beyond the winner is kept as a hit of its own when it holds a digit, so that no part of
-    a number stays behind.
+    a number stays behind; of an address, a secret or a web address also when it holds a word.
     """
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda h: (_RANK[h.entity], h.start - h.end, -h.score, h.start, h.rule)):
@@ -38,7 +41,11 @@ def _rest(hit: Hit, clash: list[Hit], text: str) -> list[tuple[int, int]]:
         position = other.end
     pieces.append((position, hit.end))
     trimmed = (trim(text, a, b) for a, b in pieces)
-    return [(a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b])]
+    return [(a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b]) or (hit.entity in _WHOLE and _has_word(text[a:b]))]
+
+
+def _has_word(piece: str) -> bool:
+    return sum(c.isalpha() for c in piece) >= _WORD_LETTERS
 
 
 def trim(text: str, start: int, end: int) -> tuple[int, int]:

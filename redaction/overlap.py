@@ -41,7 +41,9 @@ def _rest(hit: Hit, clash: list[Hit], text: str) -> list[tuple[int, int]]:
         position = other.end
     pieces.append((position, hit.end))
     trimmed = (trim(text, a, b) for a, b in pieces)
-    return [(a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b]) or (hit.entity in _WHOLE and _has_word(text[a:b]))]
+    return [
+        (a, b) for a, b in trimmed if any(c.isdigit() for c in text[a:b]) or (hit.entity in _WHOLE and _has_word(text[a:b]))
+    ]
 
 
 def _has_word(piece: str) -> bool:

@@ -14,10 +14,14 @@ _PARTS = 14
 _LINES = 4
 _TOWN_WORDS = 4
 
-US_STATE = r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY])"
+US_STATE = (
+    r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT"
+    r"|V[AIT]|W[AIVY])"
+)
 """Postal abbreviations of states and territories (USPS Publication 28, appendix B)."""
 UNIT = (
-    r"(?: (?i:apartments?|apt|appt?|suite|ste|unit|flat|room|rm|floor|fl|building|bldg|block|lot|trlr|space|spc|penthouse|ph|pmb"
+    r"(?: (?i:apartments?|apt|appt?|suite|ste|unit|flat|room|rm|floor|fl|building|bldg|block|lot|trlr|space|spc"
+    r"|penthouse|ph|pmb"
     r"|box|dept|piso|apto|ap|depto|dpto|puerta|pta|local|oficina|of|bloco|sala|andar|stiege|top|tür|etage|whg|wohnung|bus|lokal"
     r"|lok|kv|bâtiment|bât|escalier|esc|scala|interno|int|daire|kat|кв|bte|boîte|no|nr|n[º°])"
     # A number may follow at once; a letter needs a mark or a space before it, or "now" would be number w.

@@ -126,7 +126,10 @@ _LINK = (
     r"|al|dell'|san|santa|saint|sainte|st|e|y|et)[\s]?)"
 )
 _NO_ENGLISH = r"(?!(?:apt|apto|appt|suite|unit|box|in|on|at|for|with|the|and|to|of|is|was|near|from|by|or|my|our)\b)"
-_ROMANCE_WORDS = rf"{_LINK}{{0,3}}{_NO_ENGLISH}\p{{L}}[\p{{L}}'.-]{{0,40}}(?:[\s-]{_LINK}{{0,2}}{_NO_ENGLISH}(?:\p{{L}}[\p{{L}}'.-]{{0,40}}|\d{{1,2}}(?=\sd))){{0,4}}?"
+_ROMANCE_WORDS = (
+    rf"{_LINK}{{0,3}}{_NO_ENGLISH}\p{{L}}[\p{{L}}'.-]{{0,40}}(?:[\s-]{_LINK}{{0,2}}{_NO_ENGLISH}"
+    rf"(?:\p{{L}}[\p{{L}}'.-]{{0,40}}|\d{{1,2}}(?=\sd))){{0,4}}?"
+)
 _FRENCH_TYPE = (
     r"(?:rue|avenue|av\.?|boulevard|bd|blvd|place|pl\.|chemin|ch\.|all[ée]e|all[ée]es|impasse|imp\.|quai|cours|route"
     r"|rte|passage|square"
@@ -138,7 +141,8 @@ _FRENCH = compiled(
     rf"|\d{{1,2}}\s\p{{L}}+)(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}){{0,3}}"
 )
 _FRENCH_AFTER = compiled(
-    rf"(?<![\w-]) {_NUMBER_BEFORE} {_FRENCH_TYPE} \s {_LINK}{{0,3}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}){{0,3}}"
+    rf"(?<![\w-]) {_NUMBER_BEFORE} {_FRENCH_TYPE} \s {_LINK}{{0,3}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}"
+    rf"(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}){{0,3}}"
     rf" ,?\s {_NUMBER}"
 )
 _FRENCH_LOWER = compiled(
@@ -169,7 +173,8 @@ _SLAVIC = compiled(
     rf"|plac|náměstí|námestie"
     rf"|nábřeží|třída|trieda|trg|cesta|bulevar|avenija|улица|проспект|пр-т|переулок|бульвар|вулиця"
     rf"|площадь)\s (?=(?-i:\p{{Lu}})) )"
-    rf" (?:\p{{L}}[\p{{L}}.-]{{0,40}}|\d{{1,2}}\.?)(?:\s\p{{L}}[\p{{L}}.-]{{0,40}}){{0,3}}? \s?,?\s (?:д\.\s?|буд\.\s?|č\.?p?\.?\s?|br\.\s?)?"
+    rf" (?:\p{{L}}[\p{{L}}.-]{{0,40}}|\d{{1,2}}\.?)(?:\s\p{{L}}[\p{{L}}.-]{{0,40}}){{0,3}}? \s?,?\s (?:д\.\s?"
+    rf"|буд\.\s?|č\.?p?\.?\s?|br\.\s?)?"
     rf" \d{{1,4}}[a-zа-я]?(?:\s?/\s?\d{{1,4}}|\s?m\.?\s?\d{{1,4}}|,?\sкв\.?\s?\d{{1,4}})? (?!\d)"
 )
 _TYPE_LAST = compiled(
@@ -242,6 +247,9 @@ _CITY_LINE = compiled(
 )
 
 
+_DIGIT = Needs(digits=1)
+
+
 @dataclass(frozen=True, slots=True)
 class StreetRule:
     """A street by its pattern, with the rest of the address behind it.
@@ -256,7 +264,7 @@ class StreetRule:
     score: float
     weak: bool = False
     context: Any = None
-    needs: Needs | None = Needs(digits=1)
+    needs: Needs = _DIGIT
     version: str = "2"
     entity: str = "ADDRESS"
 

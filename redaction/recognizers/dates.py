@@ -50,7 +50,7 @@ _NUMERIC = compiled(
     rf"| (?:{_DAY}(?P<a>[/.-]){_MONTH_NUMBER}|{_MONTH_NUMBER}(?P<a>[/.-]){_DAY})(?P=a)(?:{_YEAR}|\d\d) ) {_TIME_AFTER}"
     r" (?![\d/]|[.:,-]\d|\s?(?:%|€|\$))"
 )
-_LINKED = rf"(?:\s?[-/.]\s?|(?:st|nd|rd|th|\.|º|er)?,?\s(?:of\s|de\s|di\s|d[ae]l?\s)?)"
+_LINKED = r"(?:\s?[-/.]\s?|(?:st|nd|rd|th|\.|º|er)?,?\s(?:of\s|de\s|di\s|d[ae]l?\s)?)"
 _DAY_RANGE = rf"{_DAY}(?:st|nd|rd|th|\.)?(?:\s?(?:-|to|and|&|bis)\s?{_DAY})?"
 _SPELT = compiled(
     rf"(?<![\w/.-]) (?: {_WEEKDAY}\b[.,]{{0,2}}\s (?:the\s|den\s)? )? (?:"

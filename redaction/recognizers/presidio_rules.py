@@ -20,8 +20,8 @@ _EVERYWHERE = {
     "ORGANIZATION": "SpacyRecognizer",
     "NRP": "SpacyRecognizer",
 }
-"""Entities that Presidio's own recogniser is taken for wherever the policy applies. For the others, of no country, there are rules
-of ours that find more, or that find it without false alarms (PERSON)."""
+"""Entities that Presidio's own recogniser is taken for wherever the policy applies. For the others, of no country, there are
+rules of ours that find more, or that find it without false alarms (PERSON)."""
 
 
 class PresidioRules:

@@ -28,8 +28,8 @@ def build_rules(policy: RedactionPolicy, lexicon: Lexicon) -> tuple[Rule, ...]:
     from redaction.recognizers.identity import national_id_rules, passport_rules
     from redaction.recognizers.names import name_rules
     from redaction.recognizers.orders import order_rules
-    from redaction.recognizers.payment import payment_rules
     from redaction.recognizers.passwords import password_rules
+    from redaction.recognizers.payment import payment_rules
     from redaction.recognizers.records import bank_account_rules, driver_license_rules, medical_rules
     from redaction.recognizers.secrets import api_key_rules
     from redaction.recognizers.usernames import username_rules

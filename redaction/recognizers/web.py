@@ -116,7 +116,7 @@ class WebAddresses:
         top = suffix.rsplit(".", 1)[-1]
         if top == "net" and host.endswith(".NET"):
             return False  # ASP.NET and its kin
-        if path and len(path) > 1 and path[0] == "/" or subdomain == "www" or host.lower() in _SHORTENERS:
+        if (path and len(path) > 1 and path[0] == "/") or subdomain == "www" or host.lower() in _SHORTENERS:
             return True
         if top in _SURE_GENERIC or "." in suffix:
             return True

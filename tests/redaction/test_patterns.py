@@ -32,7 +32,9 @@ def rules() -> tuple[Rule, ...]:
     """All rules of the default policy but Presidio's own and the names'."""
     entities = {"PERSON", "LOCATION", "ORGANIZATION", "NRP", "TITLE"}
     found = Redactor()._analyzer.rules
-    return tuple(r for r in found if r.entity not in entities and not isinstance(r, PresidioPatternRule) and r.id[:8] != "presidio")
+    return tuple(
+        r for r in found if r.entity not in entities and not isinstance(r, PresidioPatternRule) and r.id[:8] != "presidio"
+    )
 
 
 def _merged(hits: list[Hit]) -> list[tuple[int, int]]:
@@ -122,7 +124,9 @@ def test_digests_paths_and_slugs_are_no_keys(text: str) -> None:
     assert not [h for rule in RULES for h in rule.find(text.format(hex=_random(40, "0123456789abcdef")), NO_DOC)]
 
 
-@pytest.mark.parametrize("piece", ["7", "a", "A", " ", "a.", "7 ", "-", "\n", "a@", "a_", "key ", "Aa ", "1/", "pass=", "http://a", "St ", "(", "٣"])
+@pytest.mark.parametrize(
+    "piece", ["7", "a", "A", " ", "a.", "7 ", "-", "\n", "a@", "a_", "key ", "Aa ", "1/", "pass=", "http://a", "St ", "(", "٣"]
+)
 def test_no_rule_times_out_on_a_long_text(rules: tuple[Rule, ...], piece: str) -> None:
     text = piece * (20_000 // len(piece))
     for rule in rules:

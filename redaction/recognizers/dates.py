@@ -168,8 +168,8 @@ def birth_date_rules(*, other_dates: bool) -> tuple[Rule, ...]:
     """Dates near a word of birth.
 
     Args:
-        other_dates: whether the policy looks for DATE_TIME as well. Where it does not, full dates from 1920 to 2009 are taken too:
-            the dates that a message is about are younger.
+        other_dates: whether the policy looks for DATE_TIME as well. Where it does not, full dates from 1920 to 2009 are
+            taken too: the dates that a message is about are younger.
     """
     near = (
         PatternRule("birth_date/near", "1", "BIRTH_DATE", _FULL_DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80),

@@ -96,7 +96,8 @@ _INSURANCE = compiled(
 )
 # CMS: positions of digits and letters of the Medicare beneficiary identifier; S, L, O, I, B and Z never occur.
 _MBI = compiled(
-    r"(?<![\w-]) [1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2}"
+    r"(?<![\w-]) [1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?"
+    r"[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2}"
     r" (?![\w-])",
     0,
 )

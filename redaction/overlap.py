@@ -12,7 +12,8 @@ __all__ = ["resolve"]
 
 _NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION"})
 """Which of the three a name is, is a guess: among them the longest decides."""
-_WORDS = _NAMES | {"ADDRESS", "NRP", "TITLE"}
+_WORDS = _NAMES | {"ADDRESS", "API_KEY", "NRP", "PASSWORD", "SECRET_URL", "TITLE", "URL"}
+"""Entities of which no word may stay behind: a street without its postcode, the half of a key."""
 _LINKS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
 _RANK = {entity: PRIORITY.index("PERSON") if entity in _NAMES else rank for rank, entity in enumerate(PRIORITY)}
 
@@ -22,7 +23,7 @@ def resolve(hits: Iterable[Hit], text: str) -> list[Hit]:
 
     Priority of the entity decides, then the longer span, then the higher score, then the earlier start and the rule's id.
     What a beaten hit covers beyond the winner is kept as a hit of its own when it holds a digit, so that no part of
-    a number stays behind; of a name or an address, when it holds a word that is no mere link.
+    a number stays behind; of a name, an address or a secret, when it holds a word that is no mere link.
     """
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda h: (_RANK[h.entity], h.start - h.end, -h.score, h.start, h.rule)):

@@ -14,15 +14,19 @@ _PARTS = 14
 _LINES = 4
 _TOWN_WORDS = 4
 
-US_STATE = r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AIT]|W[AIVY])"
+US_STATE = (
+    r"(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOPST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT"
+    r"|V[AIT]|W[AIVY])"
+)
 """Postal abbreviations of states and territories (USPS Publication 28, appendix B)."""
 UNIT = (
     r"(?: (?i:apartments?|apt|appt?|suite|ste|unit|flat|room|rm|floor|fl|building|bldg|block|lot|trlr|space|spc"
-    r"|penthouse|ph|pmb|box"
-    r"|dept|piso|apto|ap|depto|dpto|puerta|pta|local|oficina|of|bloco|sala|andar|stiege|top|tür|etage|whg|wohnung|bus"
-    r"|lokal|lok|kv"
-    r"|bâtiment|bât|escalier|esc|scala|interno|int|daire|kat|кв|кв\.|bte|boîte)\.?\s?\#? | \#\s? | (?i:no|nr|n[º°])\.?\s? )"
-    r" (?:\d{1,5}(?:\s?[-/]?\s?[A-Za-z](?!\p{L}))? | [A-Za-z](?:-?\d{1,4})?(?!\p{L})) (?![\w])"
+    r"|penthouse|ph|pmb"
+    r"|box|dept|piso|apto|ap|depto|dpto|puerta|pta|local|oficina|of|bloco|sala|andar|stiege|top|tür|etage|whg|wohnung|bus|lokal"
+    r"|lok|kv|bâtiment|bât|escalier|esc|scala|interno|int|daire|kat|кв|bte|boîte|no|nr|n[º°])"
+    # A number may follow at once; a letter needs a mark or a space before it, or "now" would be number w.
+    r" (?: \.?\s?\#?\s? \d{1,5}(?:\s?[-/]?\s?[A-Za-z](?!\p{L}))? | (?:\.\s?|\s)\#? [A-HJ-Z](?:-?\d{1,4})?(?!\p{L}) )"
+    r" | \#\s?(?:\d{1,5}[A-Za-z]?|[A-Z]-?\d{0,4}) ) (?![\w])"
 )
 """Verbose-mode source, capitals matter: a flat, suite, floor and the like with its number."""
 POSTCODE = (
@@ -44,7 +48,7 @@ _FLOOR = compiled(r"\d{1,2}\s?(?:[º°ª]|er|st|nd|rd|th)\.?\s?(?i:floor|piso|é
 _WORD_SOURCE = (
     r"(?:(?:am|an\sder|a\sd\.|im|in|de|del|della|do|da|dos|di|la|le|les|el|los|sur|sous|upon|on|under|by|the|of|bei|den"
     r"|der|nad|pod)[\s-]){0,2}"
-    r"\p{Lu}[\p{L}'’.-]*(?<![.-])(?:-(?:[\p{L}]+-){0,3}\p{L}+)?\.?(?=[\s,;)?!]|\.?$|\.\s)(?!\s?:)"
+    r"\p{Lu}[\p{L}'’.-]{0,40}(?<![.-])(?:-(?:[\p{L}]+-){0,3}\p{L}+)?\.?(?=[\s,;)?!]|\.?$|\.\s)(?!\s?:)"
 )
 _WORD = compiled(_WORD_SOURCE, CASE)
 _TOWN = compiled(rf"(?:{_WORD_SOURCE})(?:[ ](?:{_WORD_SOURCE})){{0,3}}(?=\s*(?:[.,;?!)\n]|$))", CASE)

@@ -13,7 +13,8 @@ from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, PatternRule, Rule, 
 __all__ = ["address_rules"]
 
 _NO_UNIT = r"(?!(?i:apt|apto|appt|suite|ste|unit|flat|box)\b)"
-_CAP = rf"{_NO_UNIT}\p{{Lu}}[\p{{L}}'’.-]*"
+# Possessive and bounded, so that a line of capitals costs no more than its length.
+_CAP = rf"{_NO_UNIT}\p{{Lu}}[\p{{L}}'’.-]{{0,40}}+"
 _UK_POSTCODE = r"(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[ABD-HJLNP-UW-Z]{2})"
 _LOWER_TAIL = (
     r"(?:\s*,?\s+(?:\d{5}|\d{2}-\d{3}|\d{4}\s?[a-z]{2})\s+\p{L}+|\s*,?\s+[a-z]{1,2}\d[a-z\d]?\s?\d[a-z]{2}\b"
@@ -84,7 +85,7 @@ _PO_BOX = compiled(
 )
 _MILITARY = compiled(
     r"(?<![\w-]) (?: (?:psc|cmr|omc|unit)\s\d{1,5}(?:,?\s+box\s\d{1,6})? | us(?:s|ns|cgc"
-    r"|nv)\s \p{L}[\p{L}.'-]*(?:\s\p{L}[\p{L}.'-]*){0,2})"
+    r"|nv)\s \p{L}[\p{L}.'-]{0,40}(?:\s\p{L}[\p{L}.'-]{0,40}){0,2})"
     r" [\s,]+ (?:apo|fpo|dpo),?\s+a[aep]\s+\d{5}(?:-\d{4})?"
     r" | (?<![\w-]) (?:psc|cmr|unit)\s\d{1,5},?\s+box\s\d{1,6} | (?<![\w-]) (?:apo|fpo|dpo),?\s+a[aep]\s+\d{5}(?:-\d{4})?"
 )
@@ -125,7 +126,10 @@ _LINK = (
     r"|al|dell'|san|santa|saint|sainte|st|e|y|et)[\s]?)"
 )
 _NO_ENGLISH = r"(?!(?:apt|apto|appt|suite|unit|box|in|on|at|for|with|the|and|to|of|is|was|near|from|by|or|my|our)\b)"
-_ROMANCE_WORDS = rf"{_LINK}{{0,3}}{_NO_ENGLISH}\p{{L}}[\p{{L}}'.-]*(?:[\s-]{_LINK}{{0,2}}{_NO_ENGLISH}(?:\p{{L}}[\p{{L}}'.-]*|\d{{1,2}}(?=\sd))){{0,4}}?"
+_ROMANCE_WORDS = (
+    rf"{_LINK}{{0,3}}{_NO_ENGLISH}\p{{L}}[\p{{L}}'.-]{{0,40}}(?:[\s-]{_LINK}{{0,2}}{_NO_ENGLISH}"
+    rf"(?:\p{{L}}[\p{{L}}'.-]{{0,40}}|\d{{1,2}}(?=\sd))){{0,4}}?"
+)
 _FRENCH_TYPE = (
     r"(?:rue|avenue|av\.?|boulevard|bd|blvd|place|pl\.|chemin|ch\.|all[ée]e|all[ée]es|impasse|imp\.|quai|cours|route"
     r"|rte|passage|square"
@@ -133,11 +137,12 @@ _FRENCH_TYPE = (
 )
 _FRENCH = compiled(
     rf"(?<![\w.,/-]) {_NUMBER_BEFORE} \d{{1,4}}(?:\s?(?:bis|ter|quater|[a-d]))?\s*,?\s {_FRENCH_TYPE}"
-    rf" \s {_LINK}{{0,3}}(?:{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]*"
-    rf"|\d{{1,2}}\s\p{{L}}+)(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]*){{0,3}}"
+    rf" \s {_LINK}{{0,3}}(?:{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}"
+    rf"|\d{{1,2}}\s\p{{L}}+)(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}){{0,3}}"
 )
 _FRENCH_AFTER = compiled(
-    rf"(?<![\w-]) {_NUMBER_BEFORE} {_FRENCH_TYPE} \s {_LINK}{{0,3}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]*(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]*){{0,3}}"
+    rf"(?<![\w-]) {_NUMBER_BEFORE} {_FRENCH_TYPE} \s {_LINK}{{0,3}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}"
+    rf"(?:[\s-]{_LINK}{{0,2}}{_NO_UNIT}(?-i:\p{{Lu}})[\p{{L}}'.-]{{0,40}}){{0,3}}"
     rf" ,?\s {_NUMBER}"
 )
 _FRENCH_LOWER = compiled(
@@ -168,7 +173,8 @@ _SLAVIC = compiled(
     rf"|plac|náměstí|námestie"
     rf"|nábřeží|třída|trieda|trg|cesta|bulevar|avenija|улица|проспект|пр-т|переулок|бульвар|вулиця"
     rf"|площадь)\s (?=(?-i:\p{{Lu}})) )"
-    rf" (?:\p{{L}}[\p{{L}}.-]*|\d{{1,2}}\.?)(?:\s\p{{L}}[\p{{L}}.-]*){{0,3}}? \s?,?\s (?:д\.\s?|буд\.\s?|č\.?p?\.?\s?|br\.\s?)?"
+    rf" (?:\p{{L}}[\p{{L}}.-]{{0,40}}|\d{{1,2}}\.?)(?:\s\p{{L}}[\p{{L}}.-]{{0,40}}){{0,3}}? \s?,?\s (?:д\.\s?"
+    rf"|буд\.\s?|č\.?p?\.?\s?|br\.\s?)?"
     rf" \d{{1,4}}[a-zа-я]?(?:\s?/\s?\d{{1,4}}|\s?m\.?\s?\d{{1,4}}|,?\sкв\.?\s?\d{{1,4}})? (?!\d)"
 )
 _TYPE_LAST = compiled(
@@ -204,7 +210,7 @@ _CORNER = compiled(
     CASE,
 )
 _CUED = compiled(
-    rf"(?: {_NUMBER_BEFORE} {_CAP}(?:[\s-](?:(?:de|del|la|van|den|der|di|da|do|of|the)\s)?{_CAP}){{0,3}} \s {_NUMBER}"
+    rf"(?<![\w]) (?: {_NUMBER_BEFORE} {_CAP}(?:[\s-](?:(?:de|del|la|van|den|der|di|da|do|of|the)\s)?{_CAP}){{0,3}} \s {_NUMBER}"
     rf" | \d{{1,5}}[a-zA-Z]?(?:-\d{{1,4}})? (?:,?\s(?!AM\b|PM\b){_CAP}){{1,4}} )",
     CASE,
 )
@@ -241,6 +247,9 @@ _CITY_LINE = compiled(
 )
 
 
+_DIGIT = Needs(digits=1)
+
+
 @dataclass(frozen=True, slots=True)
 class StreetRule:
     """A street by its pattern, with the rest of the address behind it.
@@ -255,7 +264,7 @@ class StreetRule:
     score: float
     weak: bool = False
     context: Any = None
-    needs: Needs | None = Needs(digits=1)
+    needs: Needs = _DIGIT
     version: str = "2"
     entity: str = "ADDRESS"
 
@@ -276,16 +285,92 @@ def _closes_sentence(street: str) -> bool:
     return street.endswith(".") and street[-5:-1].isalpha() and street[-6:-5].isalpha()
 
 
-_SOUTHERN_WORDS = Needs(1, (
-    "call", "c/", "c.", "cl.", "av", "paseo", "p.", "pl", "pz", "carr", "pass", "ronda", "camin", "cra.", "cr.", "ctra", "glor", "trav", "cuesta",
-    "jir", "via", "v.", "piazz", "corso", "vico", "largo", "str", "borgo", "rua", "r.", "alam", "estr", "prac", "beco", "rodo", "quinta",
-    "lung", "contr", "locali", "salita", "bulev", "bd.", "calea", "aleea", "splai", "intrar",
-))  # fmt: skip
-_FRENCH_WORDS = Needs(1, (
-    "rue", "avenue", "av.", "boulevard", "bd", "blvd", "place", "pl.", "chemin", "ch.", "all", "impasse", "imp.", "quai", "cours", "route", "rte",
-    "passage", "square", "faubourg", "villa", "sentier", "esplanade", "promenade", "voie", "lotis", "rond", "hameau", "mont",
-    "traverse",
-))  # fmt: skip
+_SOUTHERN_WORDS = Needs(
+    1,
+    (
+        "call",
+        "c/",
+        "c.",
+        "cl.",
+        "av",
+        "paseo",
+        "p.",
+        "pl",
+        "pz",
+        "carr",
+        "pass",
+        "ronda",
+        "camin",
+        "cra.",
+        "cr.",
+        "ctra",
+        "glor",
+        "trav",
+        "cuesta",
+        "jir",
+        "via",
+        "v.",
+        "piazz",
+        "corso",
+        "vico",
+        "largo",
+        "str",
+        "borgo",
+        "rua",
+        "r.",
+        "alam",
+        "estr",
+        "prac",
+        "beco",
+        "rodo",
+        "quinta",
+        "lung",
+        "contr",
+        "locali",
+        "salita",
+        "bulev",
+        "bd.",
+        "calea",
+        "aleea",
+        "splai",
+        "intrar",
+    ),
+)
+_FRENCH_WORDS = Needs(
+    1,
+    (
+        "rue",
+        "avenue",
+        "av.",
+        "boulevard",
+        "bd",
+        "blvd",
+        "place",
+        "pl.",
+        "chemin",
+        "ch.",
+        "all",
+        "impasse",
+        "imp.",
+        "quai",
+        "cours",
+        "route",
+        "rte",
+        "passage",
+        "square",
+        "faubourg",
+        "villa",
+        "sentier",
+        "esplanade",
+        "promenade",
+        "voie",
+        "lotis",
+        "rond",
+        "hameau",
+        "mont",
+        "traverse",
+    ),
+)
 
 
 def address_rules() -> tuple[Rule, ...]:

@@ -188,15 +188,13 @@ def npi_valid(value: str) -> bool:
     return len(_digits(value)) == 10 and value[0] in "12" and luhn("80840" + value)
 
 
-_VIN_VALUES = {
-    **{str(d): d for d in range(10)},
-    **dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", [*range(1, 9), *range(1, 6), 7, 9, *range(2, 10)], strict=True)),
-}
+_VIN_LETTERS = zip("ABCDEFGHJKLMNPRSTUVWXYZ", [*range(1, 9), *range(1, 6), 7, 9, *range(2, 10)], strict=True)
+_VIN_VALUES = {**{str(d): d for d in range(10)}, **dict(_VIN_LETTERS)}
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
 def vin_valid(value: str) -> bool:
-    """Vehicle identification number of North America: the ninth character (49 CFR 565.15; ISO 3779 leaves it open elsewhere)."""
+    """North American vehicle identification number: the ninth character (49 CFR 565.15; ISO 3779 leaves it open)."""
     compact = _alnum(value)
     if len(compact) != 17 or any(c not in _VIN_VALUES for c in compact):
         return False

@@ -50,7 +50,7 @@ _NUMERIC = compiled(
     rf"| (?:{_DAY}(?P<a>[/.-]){_MONTH_NUMBER}|{_MONTH_NUMBER}(?P<a>[/.-]){_DAY})(?P=a)(?:{_YEAR}|\d\d) ) {_TIME_AFTER}"
     r" (?![\d/]|[.:,-]\d|\s?(?:%|€|\$))"
 )
-_LINKED = rf"(?:\s?[-/.]\s?|(?:st|nd|rd|th|\.|º|er)?,?\s(?:of\s|de\s|di\s|d[ae]l?\s)?)"
+_LINKED = r"(?:\s?[-/.]\s?|(?:st|nd|rd|th|\.|º|er)?,?\s(?:of\s|de\s|di\s|d[ae]l?\s)?)"
 _DAY_RANGE = rf"{_DAY}(?:st|nd|rd|th|\.)?(?:\s?(?:-|to|and|&|bis)\s?{_DAY})?"
 _SPELT = compiled(
     rf"(?<![\w/.-]) (?: {_WEEKDAY}\b[.,]{{0,2}}\s (?:the\s|den\s)? )? (?:"
@@ -168,8 +168,8 @@ def birth_date_rules(*, other_dates: bool) -> tuple[Rule, ...]:
     """Dates near a word of birth.
 
     Args:
-        other_dates: whether the policy looks for DATE_TIME as well. Where it does not, full dates from 1920 to 2009 are taken too:
-            the dates that a message is about are younger.
+        other_dates: whether the policy looks for DATE_TIME as well. Where it does not, full dates from 1920 to 2009 are
+            taken too: the dates that a message is about are younger.
     """
     near = (
         PatternRule("birth_date/near", "1", "BIRTH_DATE", _FULL_DATE, 0.8, None, _BIRTH_WORDS, _BIRTH_AFTER, 80),

@@ -91,9 +91,69 @@ _NO_SECRET = compiled(
     r"| [a-z_]{2,}=\S* )"
 )
 _FILLERS = frozenset(
-    "null none true false nil undefined '' \"\" invalid wrong incorrect expired missing required empty string str varchar hidden redacted masked"
-    " changeme-not optional password passwd pass secret hash reset login error failed ok yes no is was input text field type number the a an and"
-    " or not in for to your my here below protected encrypted env os.environ getenv process.env".split()
+    [
+        "null",
+        "none",
+        "true",
+        "false",
+        "nil",
+        "undefined",
+        "''",
+        '""',
+        "invalid",
+        "wrong",
+        "incorrect",
+        "expired",
+        "missing",
+        "required",
+        "empty",
+        "string",
+        "str",
+        "varchar",
+        "hidden",
+        "redacted",
+        "masked",
+        "changeme-not",
+        "optional",
+        "password",
+        "passwd",
+        "pass",
+        "secret",
+        "hash",
+        "reset",
+        "login",
+        "error",
+        "failed",
+        "ok",
+        "yes",
+        "no",
+        "is",
+        "was",
+        "input",
+        "text",
+        "field",
+        "type",
+        "number",
+        "the",
+        "a",
+        "an",
+        "and",
+        "or",
+        "not",
+        "in",
+        "for",
+        "to",
+        "your",
+        "my",
+        "here",
+        "below",
+        "protected",
+        "encrypted",
+        "env",
+        "os.environ",
+        "getenv",
+        "process.env",
+    ]
 )
 _MARKED = frozenset("!#$%&*?+@^~")
 
@@ -192,7 +252,7 @@ def _bare_end(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 class ToldPasswords:
-    """A token that no word looks like, after a word for password in the same line, right beside one, or after a verb of typing."""
+    """A token that no word looks like: after a word for password in its line, right beside one, or after a verb of typing."""
 
     id = "password/near"
     version = "2"

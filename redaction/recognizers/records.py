@@ -8,7 +8,10 @@ from redaction.recognizers.rule import PatternRule, Rule, compiled
 __all__ = ["bank_account_rules", "driver_license_rules", "medical_rules"]
 
 # `account:`, `account no. is`, `Konto-Nr`: what stands between the word and the number.
-_JOIN = r"[\"']? (?: \s? (?:no\b|nr\b|num(?:ber)?s?\b|n[º°]|id\b|code\b|\#)\.? )? [\"'\s]{0,2} (?: [:=\#>]{1,2} | \b(?:is|was|ist|es|est|è|of)\b | \s? )"
+_JOIN = (
+    r"[\"']? (?: \s? (?:no\b|nr\b|num(?:ber)?s?\b|n[º°]|id\b|code\b|\#)\.? )? [\"'\s]{0,2} (?: [:=\#>]{1,2} | \b(?:is"
+    r"|was|ist|es|est|è|of)\b | \s? )"
+)
 _JOIN = rf"(?: {_JOIN} \s? [\"'(\[\#]? )"
 
 _ACCOUNT = compiled(
@@ -75,7 +78,8 @@ _RECORD = compiled(
     r"|prescription|rx|claim|referral|health(?:[ ._-]?(?:card|plan|record))?)(?=[ ._-]?(?:id|no|nr|number|num|\#"
     r"|:\s?\#?\d)) | hicn | nhi | ehr | emr | phn | ohip"
     rf" | patienten(?:nummer|-?nr|-?id) | fallnummer | historia\scl[ií]nica | cartella\sclinica | dossier\spatient )"
-    rf" (?:[ ._-](?:id|no|nr|number|num))?s? {_JOIN} (?P<value>(?=[a-z-]{{0,6}}\d)[a-z0-9]{{1,14}}(?:[-/][a-z0-9]{{1,12}}){{0,4}}|\d{{2,4}}(?:\s\d{{2,4}}){{1,4}}) (?![\w]|[.,]\d)"
+    rf" (?:[ ._-](?:id|no|nr|number|num))?s? {_JOIN} (?P<value>(?=[a-z-]{{0,6}}\d)[a-z0-9]{{1,14}}"
+    rf"(?:[-/][a-z0-9]{{1,12}}){{0,4}}|\d{{2,4}}(?:\s\d{{2,4}}){{1,4}}) (?![\w]|[.,]\d)"
 )
 _MRN = compiled(
     r"(?<![\w-]) (?:mrn|pat|pid|emr|ehr)[-_:\# ]{1,2} (?=[a-z0-9-]*\d{3}) [a-z0-9]{3,14}(?:-[a-z0-9]{1,8}){0,3} (?![\w-])"
@@ -87,11 +91,14 @@ _INSURANCE = compiled(
     r"|nr\b|number|num|\#) | medicare | medicaid"
     r" | mbi | krankenversicherungs?(?:nummer|-?nr)\.? | versicherten(?:nummer|-?nr)\.? | kvnr | tessera\ssanitaria "
     r"| carte\svitale"
-    rf" | tarjeta\ssanitaria ) {_JOIN} (?P<value>(?:[a-z]{{2,4}}[ ])?(?=[a-z-]{{0,6}}\d)[a-z0-9]{{2,16}}(?:[ -](?=[a-z]{{0,3}}\d)[a-z0-9]{{1,10}}){{0,4}}) (?![\w]|[.,]\d)"
+    rf" | tarjeta\ssanitaria ) {_JOIN} (?P<value>(?:[a-z]{{2,4}}[ ])?(?=[a-z-]{{0,6}}\d)[a-z0-9]{{2,16}}(?:[ -]"
+    rf"(?=[a-z]{{0,3}}\d)[a-z0-9]{{1,10}}){{0,4}}) (?![\w]|[.,]\d)"
 )
 # CMS: positions of digits and letters of the Medicare beneficiary identifier; S, L, O, I, B and Z never occur.
 _MBI = compiled(
-    r"(?<![\w-]) [1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2} (?![\w-])",
+    r"(?<![\w-]) [1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?"
+    r"[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2}"
+    r" (?![\w-])",
     0,
 )
 _KVNR = compiled(r"(?<!\w) [A-Z]\d{9} (?!\w)", 0)
@@ -102,7 +109,8 @@ _NPI = compiled(rf"\b (?: npi | national\sprovider\s(?:id\w*|number) ) {_JOIN} (
 _MEDICAL_LICENSE = compiled(
     r"\b (?: (?:medical|physician|nurs(?:e|ing)|pharmac(?:y|ist)|dental|dea|gmc|nmc|doctor'?s?)\s(?:(?:state"
     r"|board)\s)?(?:licen[cs]e|registration|reg|cert(?:ificate)?|number|no\b)"
-    rf" | dea | gmc | lanr | approbation ) {_JOIN} (?P<value>(?=[a-z.-]{{0,5}}\d{{3}})[a-z0-9]{{1,6}}(?:[.-]?[a-z0-9]{{1,10}}){{0,3}}) (?![\w]|[.,]\d)"
+    rf" | dea | gmc | lanr | approbation ) {_JOIN} (?P<value>(?=[a-z.-]{{0,5}}\d{{3}})[a-z0-9]{{1,6}}"
+    rf"(?:[.-]?[a-z0-9]{{1,10}}){{0,3}}) (?![\w]|[.,]\d)"
 )
 
 _LICENSE_WORDS = compiled(

@@ -74,8 +74,8 @@ class Hit:
 class Rule(Protocol):
     """Finds values of one entity. Raises on failure: the caller turns any exception into an error of the text.
 
-    A rule may have an attribute ``needs``, a `Needs` that every text with a hit fulfils, and ``pattern``, a compiled one that matches
-    in every text with a hit: it is not run on other texts.
+    A rule may have an attribute ``needs``, a `Needs` that every text with a hit fulfils, and ``pattern``, a compiled one that
+    matches in every text with a hit: it is not run on other texts.
     """
 
     @property

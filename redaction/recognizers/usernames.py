@@ -50,7 +50,27 @@ _PATH = compiled(
     r"| (?<![\w/])~(?=[\w.-]{2,40}/) ) (?P<value>[\w.-]{2,40}) (?=[/\\\s\"':;,)]|$)"
 )
 _SHARED = frozenset(
-    "public shared default all admin administrator user users ubuntu runner runneradmin root guest node app vagrant ec2-user git www".split()
+    [
+        "public",
+        "shared",
+        "default",
+        "all",
+        "admin",
+        "administrator",
+        "user",
+        "users",
+        "ubuntu",
+        "runner",
+        "runneradmin",
+        "root",
+        "guest",
+        "node",
+        "app",
+        "vagrant",
+        "ec2-user",
+        "git",
+        "www",
+    ]
 )
 _LOG = compiled(
     r"\b (?: (?:for|by|from|as|of)\s(?:invalid\s)?user | (?:accepted|failed)\s(?:password|publickey|login"

@@ -29,7 +29,7 @@ _WALLET_NAMED = compiled(
 
 
 def base58check(value: str) -> bool:
-    """Base58Check (Bitcoin wiki): the last four bytes are the start of the double SHA-256 of the others. Ripple's alphabet differs."""
+    """Base58Check (Bitcoin wiki): the last four bytes are the start of the double SHA-256 of the others."""
     number = 0
     for char in value:
         number = number * 58 + _BASE58.index(char)

@@ -41,14 +41,125 @@ _NAMED = compiled(
 
 # Suffixes that are English words or common ends of file names: "read.me", "done.so", "main.rs", "build.sh".
 _WORD_SUFFIXES = frozenset(
-    "ad ae ai am as at be by cc cd cv do gl hm id il im in is it la ma md me mk ml mm mo mp ms mt my no pa pf pg ph pl pm"
-    " ps py rs sc sh so st tf tk to tv ve vi ws bz zip mov app cat name info pub rest run work works how now one page space fun"
-    " free best bar ink box pro".split()
+    [
+        "ad",
+        "ae",
+        "ai",
+        "am",
+        "as",
+        "at",
+        "be",
+        "by",
+        "cc",
+        "cd",
+        "cv",
+        "do",
+        "gl",
+        "hm",
+        "id",
+        "il",
+        "im",
+        "in",
+        "is",
+        "it",
+        "la",
+        "ma",
+        "md",
+        "me",
+        "mk",
+        "ml",
+        "mm",
+        "mo",
+        "mp",
+        "ms",
+        "mt",
+        "my",
+        "no",
+        "pa",
+        "pf",
+        "pg",
+        "ph",
+        "pl",
+        "pm",
+        "ps",
+        "py",
+        "rs",
+        "sc",
+        "sh",
+        "so",
+        "st",
+        "tf",
+        "tk",
+        "to",
+        "tv",
+        "ve",
+        "vi",
+        "ws",
+        "bz",
+        "zip",
+        "mov",
+        "app",
+        "cat",
+        "name",
+        "info",
+        "pub",
+        "rest",
+        "run",
+        "work",
+        "works",
+        "how",
+        "now",
+        "one",
+        "page",
+        "space",
+        "fun",
+        "free",
+        "best",
+        "bar",
+        "ink",
+        "box",
+        "pro",
+    ]
 )
 # Suffixes whose domains need no further sign: the old generic ones and the ones that services really use bare.
-_SURE_GENERIC = frozenset("com org net edu gov mil int biz info dev cloud online shop store tech site xyz".split())
+_SURE_GENERIC = frozenset(
+    [
+        "com",
+        "org",
+        "net",
+        "edu",
+        "gov",
+        "mil",
+        "int",
+        "biz",
+        "info",
+        "dev",
+        "cloud",
+        "online",
+        "shop",
+        "store",
+        "tech",
+        "site",
+        "xyz",
+    ]
+)
 _SHORTENERS = frozenset(
-    "bit.ly t.co youtu.be goo.gl fb.me t.me wa.me is.gd ow.ly g.co amzn.to lnkd.in discord.gg redd.it".split()
+    [
+        "bit.ly",
+        "t.co",
+        "youtu.be",
+        "goo.gl",
+        "fb.me",
+        "t.me",
+        "wa.me",
+        "is.gd",
+        "ow.ly",
+        "g.co",
+        "amzn.to",
+        "lnkd.in",
+        "discord.gg",
+        "redd.it",
+    ]
 )
 
 
@@ -116,7 +227,7 @@ class WebAddresses:
         top = suffix.rsplit(".", 1)[-1]
         if top == "net" and host.endswith(".NET"):
             return False  # ASP.NET and its kin
-        if path and len(path) > 1 and path[0] == "/" or subdomain == "www" or host.lower() in _SHORTENERS:
+        if (path and len(path) > 1 and path[0] == "/") or subdomain == "www" or host.lower() in _SHORTENERS:
             return True
         if top in _SURE_GENERIC or "." in suffix:
             return True

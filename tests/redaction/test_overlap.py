@@ -31,6 +31,16 @@ def test_digits_of_a_beaten_hit_stay_covered() -> None:
     assert found == [hit("PHONE", 3, 8), hit("ORDER_NUMBER", 9, 11), hit("PHONE", 12, 17)]
 
 
+def test_no_word_of_a_beaten_address_stays_behind() -> None:
+    text = "17 Quarry Lane, 00123 Sometown"
+    found = resolve([hit("ADDRESS", 0, 30), hit("BANK_ACCOUNT", 16, 21)], text)
+    assert found == [hit("ADDRESS", 0, 14), hit("BANK_ACCOUNT", 16, 21), hit("ADDRESS", 22, 30)]
+    assert resolve([hit("PERSON", 0, 30), hit("BANK_ACCOUNT", 16, 21)], text) == [
+        hit("PERSON", 0, 14),
+        hit("BANK_ACCOUNT", 16, 21),
+    ]
+
+
 hits = st.builds(
     lambda e, a, n, s, r: hit(e, a, min(a + n, 20), s, r),
     st.sampled_from(PRIORITY),

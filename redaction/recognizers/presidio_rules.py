@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PresidioRules"]
 
+
 class PresidioRules:
     """Presidio's recognisers of the countries that a policy names. Ids of their hits are ``presidio/<recogniser>``.
 

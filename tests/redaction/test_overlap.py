@@ -31,6 +31,23 @@ def test_digits_of_a_beaten_hit_stay_covered() -> None:
     assert found == [hit("PHONE", 3, 8), hit("ORDER_NUMBER", 9, 11), hit("PHONE", 12, 17)]
 
 
+def test_words_of_a_beaten_name_stay_covered() -> None:
+    text = "Anna Berg of Acme, 5 Mill Lane"
+    assert resolve([hit("ORGANIZATION", 0, 17), hit("EMAIL", 5, 9)], text) == [
+        hit("ORGANIZATION", 0, 4),
+        hit("EMAIL", 5, 9),
+        hit("ORGANIZATION", 10, 17),
+    ]
+    # a mere link does not stay, and nothing of a password is a word
+    assert resolve([hit("ORGANIZATION", 5, 12), hit("EMAIL", 5, 9)], text) == [hit("EMAIL", 5, 9)]
+    assert resolve([hit("PASSWORD", 0, 9), hit("EMAIL", 5, 9)], text) == [hit("EMAIL", 5, 9)]
+
+
+def test_the_longest_of_two_kinds_of_name_stands() -> None:
+    assert resolve([hit("PERSON", 0, 4, 0.9), hit("ORGANIZATION", 0, 9, 0.5)], "Anna Berg") == [hit("ORGANIZATION", 0, 9)]
+    assert resolve([hit("PERSON", 0, 9, 0.5), hit("LOCATION", 0, 9, 0.9)], "Anna Berg") == [hit("LOCATION", 0, 9, 0.9)]
+
+
 hits = st.builds(
     lambda e, a, n, s, r: hit(e, a, min(a + n, 20), s, r),
     st.sampled_from(PRIORITY),

@@ -93,8 +93,9 @@ class UncapitalizedPlaces:
     version = "1"
     entity = "LOCATION"
     pattern = compiled(
-        r"\b(?: in | from | near | at | (?:city|town|village) [ ] of | (?:go|going|went|fly|flying|flew|flight|trip|moved?|moving|drive"
-        r"|driving|travel(?:l?(?:ing|ed))?|train|bus|back|relocat(?:e|ed|ing)) [ ] to ) [ ]"
+        r"\b(?: in | from | near | at | (?:city|town|village) [ ] of"
+        r" | (?:go|going|went|fly|flying|flew|flight|trip|moved?|moving|drive|driving|travel(?:l?(?:ing|ed))?|train|bus|back"
+        r"|relocat(?:e|ed|ing)) [ ] to ) [ ]"
         r"(?P<value> [\p{Ll}\p{M}'-]{4,} (?:[ ][\p{Ll}\p{M}'-]{4,}){0,2} ) (?![\w@.:/_-]*[\w@/_])",
         CASE,
     )

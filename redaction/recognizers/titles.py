@@ -96,6 +96,8 @@ class JobTitles:
         if _WORKS_AS.search(before, timeout=TIMEOUT_S):
             return True
         head = words[index][0]
+        if head[0].isupper() and self._with_field(text, words, index + 1) > words[index].end():
+            return True
         if head.isupper() and 2 < len(head) < 6 and fold(head) in self._heads:
             return True
         return first < index and all(words[i][0][0].isupper() for i in range(first, index + 1))

@@ -1,4 +1,4 @@
-"""Names of persons, places, organisations and groups, and titles, under the default policy. Everybody and everything is invented."""
+"""Names of persons, places, organisations and groups, and titles, under the default policy. All of them are invented."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _values(redactor: Redactor, text: str) -> list[tuple[str, str]]:
         ("invoice of Plimsoll & Wrenfield Ltd. attached", "ORGANIZATION", "Plimsoll & Wrenfield Ltd."),
         ("she studied at the University of Quendel", "ORGANIZATION", "University of Quendel"),
         ("I worked for Hedgerow as a midwife", "ORGANIZATION", "Hedgerow"),
-        ("Head of Legal — Blue Kettle (2019 to 2021)", "ORGANIZATION", "Blue Kettle"),
+        ("Jane Doe, Risk Analyst — Blue Kettle (2019 to 2021)", "ORGANIZATION", "Blue Kettle"),
         # titles
         ("I worked for Hedgerow as a midwife", "TITLE", "midwife"),
         ("our Senior Software Engineer left", "TITLE", "Senior Software Engineer"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from redaction.recognizers.gazetteer import words_of
 from redaction.recognizers.lexicon import Lexicon
 
-__all__ = ["is_shouted", "recased"]
+__all__ = ["is_shouted", "recased", "seen_by_model"]
 
 _LETTERS = 12
 """Fewer letters than this are an abbreviation or a heading, and stay as they are."""
@@ -24,12 +25,18 @@ def is_shouted(text: str) -> bool:
 def recased(text: str, lexicon: Lexicon) -> str:
     """The text, character for character, with the capitals that an edited one would have.
 
-    In shouted text the words of the dictionary become lower case, and all others names. Other text is returned as it is: capitals
-    for the listed names of text that has none were tried, and the model found nothing more.
+    In shouted text the words of the dictionary become lower case, and all others names. Other text is returned as it is:
+    capitals for the listed names of text that has none were tried, and the model found nothing more.
     """
     if not is_shouted(text):
         return text
     return _rewritten(text, lambda word: word.lower() if lexicon.is_ordinary(word) else _titled(word))
+
+
+def seen_by_model(text: str, doc: Any) -> str:
+    """The text of a document, in the capitals that the model was shown; for rules that go by capitals."""
+    shown: str = doc.text
+    return shown if len(shown) == len(text) else text
 
 
 def _rewritten(text: str, change: Callable[[str], str]) -> str:

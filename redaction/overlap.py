@@ -10,9 +10,9 @@ from redaction.recognizers.rule import Hit
 
 __all__ = ["resolve"]
 
-_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION"})
-"""Which of the three a name is, is a guess: among them the longest decides."""
-_WORDS = _NAMES | {"ADDRESS", "API_KEY", "NRP", "PASSWORD", "SECRET_URL", "TITLE", "URL"}
+_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "TITLE"})
+"""Which of these a run of words is, is a guess: among them the longest decides."""
+_WORDS = _NAMES | {"ADDRESS", "API_KEY", "NRP", "PASSWORD", "SECRET_URL", "URL"}
 """Entities of which no word may stay behind: a street without its postcode, the half of a key."""
 _LINKS = frozenset(["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"])
 _RANK = {entity: PRIORITY.index("PERSON") if entity in _NAMES else rank for rank, entity in enumerate(PRIORITY)}

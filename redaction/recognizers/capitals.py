@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.casing import seen_by_model
 from redaction.recognizers.gazetteer import words_of
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, compiled
@@ -39,8 +40,7 @@ class UnknownCapitals:
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        # Shouted text was given its lower case back for the model.
-        text = doc.text if len(doc.text) == len(text) else text
+        text = seen_by_model(text, doc)
         if not self._readable(text):
             return
         words = words_of(text)

@@ -54,7 +54,7 @@ class Lexicon:
 
     def __init__(self, nlp: Any, allowed: frozenset[str]) -> None:
         self._english: frozenset[str] = frozenset(nlp.Defaults.stop_words)
-        self._index = _lemma_words(nlp)
+        self._words = _lemma_words(nlp) | self._english
         self.given_names = _listed("given_names.txt") | _listed("census_names.txt")
         self._ambiguous = _listed("ambiguous_names.txt")
         self._surnames = _listed("surnames.txt")
@@ -109,7 +109,7 @@ class Lexicon:
         return token.casefold() in _PARTICLES
 
     def _in_dictionary(self, lower: str) -> bool:
-        if lower in self._english or lower in self._index or lower in self._extra:
+        if lower in self._words or lower in self._extra:
             return True
         stem, mark, rest = lower.partition("'")
         if mark and rest in _CONTRACTED and (stem in self._english or stem in self._extra):
@@ -119,7 +119,7 @@ class Lexicon:
             if (
                 stem != lower
                 and len(stem) > 1
-                and any(form in self._index for form in (stem, stem + "e", stem + "y", _undoubled(stem)))
+                and any(form in self._words for form in (stem, stem + "e", stem + "y", _undoubled(stem)))
             ):
                 return True
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from redaction.overlap import trim
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.rule import Hit
 
-__all__ = ["ModelEntities"]
+__all__ = ["MODEL_SCORE", "ModelEntities"]
 
 LABELS = {
     "PERSON": frozenset({"PERSON", "PER"}),
@@ -20,6 +21,10 @@ LABELS = {
 """spaCy's labels of an entity (OntoNotes 5, and the shorter set of other languages' models)."""
 
 
+MODEL_SCORE = 0.85
+"""As Presidio's; rules that go by what stands around a name have a higher one, those that go by the name alone a lower."""
+_BREAK = re.compile(r"\n| [\u2013\u2014|] ")
+_ARTICLE = re.compile(r"(?:the|a|an) (?=\S)", re.IGNORECASE)
 _CODE = frozenset("_={}<>\\\\|#@\u2022")
 """Marks of source code and tables, which no name holds."""
 
@@ -43,12 +48,10 @@ class ModelEntities:
         for entity in doc.ents:
             if entity.label_ not in self._labels:
                 continue
-            position = entity.start_char
-            for line in text[entity.start_char : entity.end_char].split("\n"):
-                start, end = trim(text, position, position + len(line))
+            for part in _parts(text, entity.start_char, entity.end_char):
+                start, end = trim(text, *part)
                 if end > start and self._believed(text, start, end):
-                    yield Hit(self.entity, start, end, 0.85, self.id, self.version)
-                position += len(line) + 1
+                    yield Hit(self.entity, start, end, MODEL_SCORE, self.id, self.version)
 
     def _believed(self, text: str, start: int, end: int) -> bool:
         value = text[start:end]
@@ -61,6 +64,8 @@ class ModelEntities:
             return False
         if not all(self._lexicon.is_ordinary(t) for t in tokens):
             return True
+        if len(tokens) == 1 and value.isupper() and not text.isupper():
+            return False
         return any(t[0].isupper() for t in tokens) and not self._is_heading(text, start, end, len(tokens))
 
     @staticmethod
@@ -69,3 +74,13 @@ class ModelEntities:
         before, behind = text[:start].rstrip(" \t*#>-\"'([)]"), text[end:].lstrip(" \t*\"')]")
         opens = not before or before[-1] in ".!?:;\n\u2022|"
         return behind[:1] in (":", "=") or (opens and (words == 1 or not behind or behind[0] == "\n"))
+
+
+def _parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The span without an article, and cut where a line or a dash between two things divides it."""
+    article = _ARTICLE.match(text, start, end)
+    position = article.end() if article else start
+    for gap in _BREAK.finditer(text, position, end):
+        yield position, gap.start()
+        position = gap.end()
+    yield position, end

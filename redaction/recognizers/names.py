@@ -36,6 +36,11 @@ _TITLED = compiled(
     rf"(?P<name>(?:\p{{Lu}}\.\s?){{0,2}}{_CAPITAL}(?:{_SPACE}(?:{_PARTICLE}{_SPACE}){{0,2}}{_CAPITAL}){{0,2}})",
     CASE,
 )
+_TITLED_LOWER = compiled(
+    rf"(?<![\w.]) (?:(?:mr|mrs|ms|dr|prof)\.|mrs?){_SPACE}"
+    rf"(?P<name>[\p{{Ll}}\p{{M}}'-]{{3,}}(?:{_SPACE}[\p{{Ll}}\p{{M}}'-]{{3,}})?)(?!\w)",
+    CASE,
+)
 _STRONG_ANCHOR = compiled(
     rf"(?: \b(?:my|his|her|their|the|full|account|customer|card|profile|first|last|family)?\s?(?:name|surname)(?:'s"
     rf"|s)?\s?(?:is|was|should\sbe|on\s\w+(?:\s\w+)?\sis)?\s?[:=]?"
@@ -276,6 +281,11 @@ class PlacedNames:
         for match in matches(_TITLED, text):
             if any(not self._judge.lexicon.is_common(token) for token in self._judge.tokens(match["name"])):
                 yield self._hit(match.span(), 0.8)
+        for match in matches(_TITLED_LOWER, text):
+            first, *rest = self._judge.tokens(match["name"])
+            if not self._judge.lexicon.is_technical(first):
+                named = rest and (self._judge.is_unknown(rest[0]) or self._judge.lexicon.is_surname(rest[0]))
+                yield self._hit((match.start(), match.end() if named else match.start("name") + len(first)), 0.6)
         for match in matches(_STRONG_ANCHOR, text):
             yield from self._after_anchor(match, text, 0.8, strong=True)
         for match in matches(_WEAK_ANCHOR, text, overlapped=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.casing import seen_by_model
 from redaction.recognizers.gazetteer import fold, listed_words, words_of
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
@@ -50,6 +51,7 @@ class NamedCompanies:
         self._legal, self._kinds = (listed_words(_LISTS, section) for section in ("legal", "kinds"))
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        text = seen_by_model(text, doc)
         words = words_of(text)
         for index, match in enumerate(words):
             word = match[0]
@@ -63,7 +65,7 @@ class NamedCompanies:
             if first < index:
                 end = match.end() + (1 if legal and text[match.end() : match.end() + 1] == "." else 0)
                 start = self._start(text, words[first].start())
-                yield Hit(self.entity, start, end, 0.8 if legal else 0.6, self.id, self.version)
+                yield Hit(self.entity, start, end, 0.9 if legal else 0.8, self.id, self.version)
             elif not legal and (end := self._after_of(text, words, index)):
                 yield Hit(self.entity, match.start(), end, 0.6, self.id, self.version)
 
@@ -115,10 +117,11 @@ class Employers:
         self._occupations = listed_words("occupations.txt", "heads")
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
+        text = seen_by_model(text, doc)
         for match in matches(_ANCHORED, text):
             start, end = match.span("value")
             if self._is_employer(text[max(0, start - 50) : start]) and not self._lexicon.is_common(text[start:end]):
-                yield Hit(self.entity, start, end, 0.6, self.id, self.version)
+                yield Hit(self.entity, start, end, 0.9, self.id, self.version)
         if "," not in text:
             return
         for match in matches(_SURNAMES, text):

@@ -29,8 +29,15 @@ _CITY_STATE = compiled(
 _ABBREVIATED = compiled(r"(?<![\w.]) (?: U\.S\.A?\.? | U\.K\.? | U\.A\.E\. | USA | UK | UAE | USSR ) (?!\w)", CASE)
 
 
+_COUNTRY_WORDS = frozenset({"china", "chile", "panama", "japan", "niger", "holland", "antigua"})
+"""Countries that are also an ordinary word or a surname in lower case."""
+
+
 class ListedPlaces:
-    """A listed place that is written with a capital; the ambiguous ones, and those in lower case, after a preposition."""
+    """A listed place that is written with a capital; the ambiguous ones, and those in lower case, after a preposition.
+
+    A country needs none in text without any capital.
+    """
 
     id = "location/listed"
     version = "1"
@@ -40,10 +47,12 @@ class ListedPlaces:
         lists = [sections(name) for name in PLACE_LISTS]
         self._clear = Gazetteer(phrase for found in lists for phrase in found[""])
         self._ambiguous = Gazetteer(phrase for found in lists for phrase in found["ambiguous"])
+        self._countries = frozenset(sections("countries.txt")[""]) - _COUNTRY_WORDS
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
         words = words_of(text)
+        lower = text.islower()
         for listed, sure in ((self._clear, True), (self._ambiguous, False)):
             for first, after in listed.find(text, words):
                 start, end = words[first].start(), words[after - 1].end()
@@ -51,8 +60,11 @@ class ListedPlaces:
                 if value.casefold() in self._lexicon.allowed:
                     continue
                 capital = all(words[i][0][0].isupper() for i in (first, after - 1))
-                if (sure and capital) or self._placed(text, start):
-                    yield Hit(self.entity, start, end, 0.7 if sure else 0.5, self.id, self.version)
+                country = lower and words[first][0] in self._countries
+                placed = self._placed(text, start)
+                if (sure and (capital or country)) or placed:
+                    score = (0.9 if placed else 0.7) if sure else 0.5
+                    yield Hit(self.entity, start, end, score, self.id, self.version)
 
     @staticmethod
     def _placed(text: str, start: int) -> bool:
@@ -71,7 +83,7 @@ class AbbreviatedPlaces:
             yield Hit(self.entity, match.start(), match.end(), 0.6, self.id, self.version)
         if "," in text:
             for match in matches(_CITY_STATE, text):
-                yield Hit(self.entity, match.start("value"), match.end("value"), 0.7, self.id, self.version)
+                yield Hit(self.entity, match.start("value"), match.end("value"), 0.9, self.id, self.version)
 
 
 class UncapitalizedPlaces:
@@ -81,8 +93,9 @@ class UncapitalizedPlaces:
     version = "1"
     entity = "LOCATION"
     pattern = compiled(
-        r"\b(?: in | from | near | at | (?:go|going|went|fly|flying|flew|flight|travel(?:l?(?:ing|ed))?|trip|moved?|moving|drive|driving"
-        r"|train|bus|back|relocat(?:e|ed|ing)) [ ] to | (?:city|town|village) [ ] of ) [ ]"
+        r"\b(?: in | from | near | at | (?:city|town|village) [ ] of"
+        r" | (?:go|going|went|fly|flying|flew|flight|trip|moved?|moving|drive|driving|travel(?:l?(?:ing|ed))?|train|bus|back"
+        r"|relocat(?:e|ed|ing)) [ ] to ) [ ]"
         r"(?P<value> [\p{Ll}\p{M}'-]{4,} (?:[ ][\p{Ll}\p{M}'-]{4,}){0,2} ) (?![\w@.:/_-]*[\w@/_])",
         CASE,
     )
@@ -96,11 +109,15 @@ class UncapitalizedPlaces:
         for match in matches(self.pattern, text):
             start = end = match.start("value")
             for word in words_of(match["value"]):
-                if self._lexicon.is_word(word[0]) or self._lexicon.is_technical(word[0]) or self._lexicon.is_given_name(word[0]):
+                if not self._may_be_place(word[0]):
                     break
                 end = start + word.end()
             if end > start:
                 yield Hit(self.entity, start, end, 0.5, self.id, self.version)
+
+    def _may_be_place(self, word: str) -> bool:
+        known = self._lexicon.is_word(word) or self._lexicon.is_technical(word)
+        return not known and not self._lexicon.is_given_name(word)
 
 
 def place_rules(lexicon: Lexicon) -> tuple[Rule, ...]:

@@ -63,17 +63,17 @@ class JobTitles:
         words = words_of(text)
         for first, after in self._whole.find(text, words):
             if words[first][0][0].isupper() and words[after - 1][0][0].isupper():
-                yield self._hit(words[first].start(), self._with_field(text, words, after))
+                yield self._hit(words[first].start(), self._with_field(text, words, after), 0.9)
         for index, match in enumerate(words):
             if not self._is_head(match[0]):
                 continue
             first = self._first(text, words, index)
             start = words[first].start()
             if self._shown(text, words, first, index):
-                yield self._hit(start, self._with_field(text, words, index + 1))
+                yield self._hit(start, self._with_field(text, words, index + 1), 0.9 if first < index else 0.6)
 
-    def _hit(self, start: int, end: int) -> Hit:
-        return Hit(self.entity, start, end, 0.6, self.id, self.version)
+    def _hit(self, start: int, end: int, score: float) -> Hit:
+        return Hit(self.entity, start, end, score, self.id, self.version)
 
     def _is_head(self, word: str) -> bool:
         lower = fold(word)
@@ -96,6 +96,8 @@ class JobTitles:
         if _WORKS_AS.search(before, timeout=TIMEOUT_S):
             return True
         head = words[index][0]
+        if head[0].isupper() and self._with_field(text, words, index + 1) > words[index].end():
+            return True
         if head.isupper() and 2 < len(head) < 6 and fold(head) in self._heads:
             return True
         return first < index and all(words[i][0][0].isupper() for i in range(first, index + 1))

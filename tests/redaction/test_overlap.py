@@ -35,10 +35,23 @@ def test_no_word_of_a_beaten_address_stays_behind() -> None:
     text = "17 Quarry Lane, 00123 Sometown"
     found = resolve([hit("ADDRESS", 0, 30), hit("BANK_ACCOUNT", 16, 21)], text)
     assert found == [hit("ADDRESS", 0, 14), hit("BANK_ACCOUNT", 16, 21), hit("ADDRESS", 22, 30)]
-    assert resolve([hit("PERSON", 0, 30), hit("BANK_ACCOUNT", 16, 21)], text) == [
-        hit("PERSON", 0, 14),
-        hit("BANK_ACCOUNT", 16, 21),
+
+
+def test_words_of_a_beaten_name_stay_covered() -> None:
+    text = "Anna Berg of Acme, 5 Mill Lane"
+    assert resolve([hit("ORGANIZATION", 0, 17), hit("EMAIL", 5, 9)], text) == [
+        hit("ORGANIZATION", 0, 4),
+        hit("EMAIL", 5, 9),
+        hit("ORGANIZATION", 10, 17),
     ]
+    # a mere link does not stay; of a secret every word does
+    assert resolve([hit("ORGANIZATION", 5, 12), hit("EMAIL", 5, 9)], text) == [hit("EMAIL", 5, 9)]
+    assert resolve([hit("PASSWORD", 0, 9), hit("EMAIL", 5, 9)], text) == [hit("PASSWORD", 0, 4), hit("EMAIL", 5, 9)]
+
+
+def test_the_longest_of_two_kinds_of_name_stands() -> None:
+    assert resolve([hit("PERSON", 0, 4, 0.9), hit("ORGANIZATION", 0, 9, 0.5)], "Anna Berg") == [hit("ORGANIZATION", 0, 9)]
+    assert resolve([hit("PERSON", 0, 9, 0.5), hit("LOCATION", 0, 9, 0.9)], "Anna Berg") == [hit("LOCATION", 0, 9, 0.9)]
 
 
 hits = st.builds(

@@ -59,7 +59,7 @@ def load_model(name: str, sha256: str = "") -> Any:
         raise BadModelError(
             "the spaCy model is not the one that the policy names: its files have another digest",
             where=f"model {nlp.meta.get('name', '')} {nlp.meta.get('version', '')}",
-            fix="Install the version that pyproject.toml pins, or write the model's digest into the policy's `models`.",
+            fix="Install the version that pyproject.toml pins, or write the model's digest into the policy's `languages`.",
         )
     if "ner" not in nlp.pipe_names:
         raise BadModelError("the spaCy model of the policy has no entity recogniser", where="model")

@@ -41,7 +41,7 @@ class _Redactor:
             for _ in _MAIL.findall(m["content"])
         ]
         clean = [{**m, "content": _MAIL.sub("<EMAIL_1>", m["content"])} for m in messages]
-        return SimpleNamespace(messages=clean, findings=found, issued={})
+        return SimpleNamespace(messages=clean, findings=found, issued={}, parts=())
 
     def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
         return [self.redact_messages(messages, item=item) for item, messages in chats]

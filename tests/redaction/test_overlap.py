@@ -21,7 +21,7 @@ def test_a_name_of_presidio_stands_for_one_entity() -> None:
 
 
 def test_priority_beats_length_beats_score() -> None:
-    assert resolve([hit("PASSWORD", 0, 20, 1.0), hit("EMAIL", 0, 5)], "x" * 20) == [hit("EMAIL", 0, 5)]
+    assert resolve([hit("PASSWORD", 0, 20, 1.0), hit("EMAIL", 0, 5)], "x" * 5 + " " * 15) == [hit("EMAIL", 0, 5)]
     assert resolve([hit("PERSON", 0, 5, 1.0), hit("PERSON", 0, 8)], "x" * 20) == [hit("PERSON", 0, 8)]
     assert resolve([hit("PERSON", 0, 5, 0.4), hit("PERSON", 0, 5, 0.9)], "x" * 20) == [hit("PERSON", 0, 5, 0.9)]
 

@@ -70,7 +70,9 @@ class JobTitles:
             first = self._first(text, words, index)
             start = words[first].start()
             if self._shown(text, words, first, index):
-                yield self._hit(start, self._with_field(text, words, index + 1), 0.9 if first < index else 0.6)
+                end = self._with_field(text, words, index + 1)
+                several = first < index or end > match.end()
+                yield self._hit(start, end, 0.9 if several else 0.6)
 
     def _hit(self, start: int, end: int, score: float) -> Hit:
         return Hit(self.entity, start, end, score, self.id, self.version)

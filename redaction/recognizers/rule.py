@@ -114,7 +114,7 @@ def gate_of(rule: Rule) -> tuple[Needs, ...]:
     So no rule has to say that a card number needs digits, or that a password stands near the word.
     """
     said = getattr(rule, "needs", None)
-    needs = () if said is None else (said,)
+    needs: tuple[Needs, ...] = () if said is None else (said,)
     pattern = getattr(rule, "pattern", None)
     if pattern is not None:
         needs += required(pattern.pattern, pattern.flags)

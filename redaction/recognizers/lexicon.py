@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module, resources
+from importlib import resources
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from redaction.recognizers.gazetteer import Gazetteer, sections
@@ -62,8 +64,7 @@ class Lexicon:
         self._technical = _listed("technical_words.txt")
         self._places = Gazetteer(place for name in PLACE_LISTS for lines in sections(name).values() for place in lines)
         self.allowed = allowed
-        modules = {code: import_module(f"spacy.lang.{code}.stop_words") for code in FOREIGN}
-        self._foreign = {code: frozenset(module.STOP_WORDS) - self._english for code, module in modules.items()}
+        self._foreign = {code: _stop_words(code) - self._english for code in FOREIGN}
         self._any_foreign: frozenset[str] = frozenset().union(*self._foreign.values())
 
     def is_given_name(self, token: str) -> bool:
@@ -139,6 +140,14 @@ class Lexicon:
         counts = {code: sum(word in stop for word in words) for code, stop in self._foreign.items()}
         best = max(counts, key=lambda code: counts[code])
         return best if counts[best] > max(1, english) else "en"
+
+
+def _stop_words(language: str) -> frozenset[str]:
+    """spaCy's stop words of a language, from their file: the package around it takes seconds to import, for its tokenizer."""
+    import spacy.lang
+
+    path = Path(spacy.lang.__path__[0]) / language / "stop_words.py"
+    return frozenset(run_path(str(path))["STOP_WORDS"])
 
 
 def _lemma_words(nlp: Any) -> frozenset[str]:

@@ -19,7 +19,7 @@ from distill_gov.records.errors import BadInputError, IntegrityError, NothingLef
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
 from distill_gov.stages.carried import clean_answered
-from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
@@ -100,7 +100,9 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
     remaining = _reserve(admitted, holdout, decisions)
     with clock.step("redacting", len(remaining) + len(holdout)) as advance:
         chats = _clean(project, remaining, decisions, advance)
-        guarded = [c.text for c in _advancing(clean_chats(redactor, [(t.id, asked(t)) for t in holdout]), advance)]
+        asked_of = [(t.id, asked(t)) for t in holdout]
+        held = clean_chats(redactor, asked_of, languages=languages_of(holdout))
+        guarded = [c.text for c in _advancing(held, advance)]
     by_id = {t.id: t for t in traces}
     filtering = Filtering(project, decisions)
     with clock.step("filtering prompts"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict
-from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
 from distill_gov.teaching_set.examples import answer_id
 from distill_gov.traces import Trace, carried_answer, recorded_answer
 from distill_gov.turns import Turn
@@ -81,7 +81,7 @@ def clean_answered(
     reasoning = redactor.policy.keeps_reasoning and answer is None
     answers = [_brought_along(trace, carried(trace), answer, reasoning) for trace in traces]
     whole = ((trace.id, [*asked(trace), *(found.turns if found else ())]) for trace, found in zip(traces, answers, strict=True))
-    for trace, found, chat in zip(traces, answers, clean_chats(redactor, whole), strict=True):
+    for trace, found, chat in zip(traces, answers, clean_chats(redactor, whole, languages=languages_of(traces)), strict=True):
         yield chat if found is None or not chat.messages else _apart(chat, len(asked(trace)), found, answer)
 
 

@@ -13,11 +13,21 @@ from distill_gov.turns import Turn, context_turn, is_context, named_results, tur
 from redaction import Finding, Redactor
 from redaction.findings import Redacted, Span
 from redaction.limits import reason_of
-from redaction.redactor import RedactedMessages
+from redaction.redactor import NO_LANGUAGES, RedactedMessages
 from redaction.residual import residual_many
 from redaction.surrogates import issued_in, stand_ins
 
-__all__ = ["CleanChat", "Messages", "asked", "clean_chat", "clean_chats", "prompt_text", "user_text", "with_issued"]
+__all__ = [
+    "CleanChat",
+    "Messages",
+    "asked",
+    "clean_chat",
+    "clean_chats",
+    "languages_of",
+    "prompt_text",
+    "user_text",
+    "with_issued",
+]
 
 Messages = tuple[Mapping[str, str], ...]
 """``role`` and ``content`` and nothing else: turns as models read them."""
@@ -104,19 +114,30 @@ def prompt_text(messages: Sequence[Mapping[str, str]]) -> str:
 
 def clean_chat(redactor: Redactor, trace: Trace, messages: Sequence[Turn]) -> CleanChat:
     """Redact one chat. A chat that could not be redacted comes back refused and empty, never raw."""
-    [chat] = clean_chats(redactor, [(trace.id, messages)])
+    [chat] = clean_chats(redactor, [(trace.id, messages)], languages=languages_of([trace]))
     return chat
 
 
-def clean_chats(redactor: Redactor, chats: Iterable[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
+def languages_of(traces: Iterable[Trace]) -> dict[str, str]:
+    """By id, the languages that traces say they are in."""
+    return {trace.id: trace.language for trace in traces if trace.language}
+
+
+def clean_chats(
+    redactor: Redactor, chats: Iterable[tuple[str, Sequence[Turn]]], *, languages: Mapping[str, str] = NO_LANGUAGES
+) -> Iterator[CleanChat]:
     """As :func:`clean_chat`, of many (trace id, messages), lazily and in order; cheaper than one by one.
+
+    Args:
+        languages: see :func:`languages_of`.
+
 
     Calls, results and (where the policy keeps it) reasoning are redacted part by part, and only then written as text.
     """
     reasoning = redactor.policy.keeps_reasoning
     source = ((trace, [_read_by_models(turn, reasoning) for turn in messages]) for trace, messages in chats)
     while batch := list(islice(source, _BATCH)):
-        yield from _clean_batch(redactor, batch)
+        yield from _clean_batch(redactor, batch, languages)
 
 
 def _read_by_models(turn: Turn, reasoning: bool) -> Turn:
@@ -127,8 +148,10 @@ def _read_by_models(turn: Turn, reasoning: bool) -> Turn:
     return {**kept, "tool_calls": calls} if calls else kept
 
 
-def _clean_batch(redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]]) -> Iterator[CleanChat]:
-    redacted = list(redactor.redact_chats(batch))
+def _clean_batch(
+    redactor: Redactor, batch: Sequence[tuple[str, Sequence[Turn]]], languages: Mapping[str, str]
+) -> Iterator[CleanChat]:
+    redacted = list(redactor.redact_chats(batch, languages=languages))
     texts = [() if isinstance(done, DistillGovError) else _texts(done) for done in redacted]
     left = _left(redactor, texts)
     for (trace, _), done, chat, again in zip(batch, redacted, texts, left, strict=True):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["personal_entities", "presentable", "presentable_traces"]
 
 _GUESSES = frozenset({"api_key/entropy", "api_key/hex", "person/model", "person/unknown"})
-"""Rules that tell nothing of an id. What looks random is a secret in a text, and as an id says least about a person; the language
-model and a look at the capitals need a sentence."""
+"""Rules that tell nothing of an id. What looks random is a secret in a text, and as an id says least about a person; the
+language model and a look at the capitals need a sentence."""
 
 
 _OF_NOBODY = frozenset({"AGE", "DATE_TIME", "DEVICE_ID", "LOCATION", "NRP", "ORGANIZATION", "TITLE", "URL"})
-"""Entities that say who somebody is only in a sentence. Without one they are guesses (`t-002` looks like a company's name) or no
-harm: a day, the name of a shop, a UUID."""
+"""Entities that say who somebody is only in a sentence. Without one they are guesses (`t-002` looks like a company's name) or
+no harm: a day, the name of a shop, a UUID."""
 
 
 def presentable_traces(project: Project, name: str) -> list[Trace]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chats
+from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chats, languages_of
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
 from distill_gov.traces import Trace, read_traces
 from distill_gov.turns import turn_text
@@ -25,7 +25,7 @@ __all__ = ["as_cases", "format_cases", "planned_cases"]
 def as_cases(project: Project, suite: str, traces: Sequence[Trace]) -> list[Case]:
     """Redacted cases of a suite. A case that cannot be redacted stops the evaluation: dropping it would change the suite."""
     cases = []
-    chats = clean_chats(project.redactor, ((trace.id, asked(trace)) for trace in traces))
+    chats = clean_chats(project.redactor, ((trace.id, asked(trace)) for trace in traces), languages=languages_of(traces))
     for trace, chat in zip(traces, chats, strict=True):
         if chat.refused:
             raise BadInputError(

@@ -13,7 +13,7 @@ import numpy as np
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
 from distill_gov.stages.carried import clean_answered
-from distill_gov.stages.chats import CleanChat, asked, clean_chats
+from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
 from distill_gov.stages.settled import versions
 from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
@@ -41,7 +41,7 @@ def _gold(project: Project) -> tuple[list[Trace], list[Trace]]:
 
 
 def _texts(project: Project, traces: Sequence[Trace]) -> list[str]:
-    chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in traces]))
+    chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in traces], languages=languages_of(traces)))
     _refuse_unredacted(chats)
     return [c.prompt for c in chats]
 

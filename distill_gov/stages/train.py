@@ -17,7 +17,7 @@ from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.records.verify import verify_files
 from distill_gov.stages.build import Prepared
-from distill_gov.stages.chats import asked, clean_chats
+from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
 from distill_gov.stages.settled import anchor, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
@@ -186,7 +186,7 @@ def fitted_temperature(project: Project, directory: Path, clock: Prepared) -> di
     if answer is None or not answer.fields or not s.dev:
         return {}
     dev = [t for t in read_traces(project.file(s.dev)) if t.reference]
-    chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in dev]))
+    chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in dev], languages=languages_of(dev)))
     items = [{"messages": [dict(m) for m in c.messages]} for c in chats]
     spec = student_spec(directory, project.answer_document, {}, s.student.max_tokens)
     with Pool(spec, None, s.workers) as pool, clock.step("fitting the temperature on dev", len(items)) as advance:

@@ -43,7 +43,7 @@ class _Redactor:
         clean = [{**m, "content": _MAIL.sub("<EMAIL_1>", m["content"])} for m in messages]
         return SimpleNamespace(messages=clean, findings=found, issued={}, parts=())
 
-    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
+    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]], **_: Any) -> list[Any]:
         return [self.redact_messages(messages, item=item) for item, messages in chats]
 
 

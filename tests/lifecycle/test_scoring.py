@@ -45,7 +45,7 @@ class _Redactor:
         clean = [{**m, "content": m["content"].replace(MAIL, "<EMAIL_1>")} for m in messages]
         return SimpleNamespace(messages=clean, findings=[], issued={str(i): [Span(0, 0)] for i in range(len(clean))}, parts=())
 
-    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]]) -> list[Any]:
+    def redact_chats(self, chats: Sequence[tuple[str, Sequence[Mapping[str, str]]]], **_: Any) -> list[Any]:
         done: list[Any] = []
         for item, messages in chats:
             try:

@@ -153,8 +153,9 @@ def _percent(text: str) -> Iterator[Edit]:
             plain = unquote_to_bytes(_DOUBLE.sub("%", match[0])).decode("utf-8")
         except UnicodeDecodeError:
             continue
-        # A space before a digit would cut a password such as `Walnut%2077` in two.
-        if not (plain.isspace() and text[match.end() : match.end() + 1].isdigit()):
+        # A space between a letter and a digit would cut a password such as `Walnut%2077` in two.
+        cuts = text[match.start() - 1 : match.start()].isalpha() and text[match.end() : match.end() + 1].isdigit()
+        if not (plain.isspace() and cuts):
             yield match.start(), match.end(), plain
 
 

@@ -120,6 +120,7 @@ def test_there_are_five_hundred_values_of_twenty_kinds_and_they_would_be_found()
     assert leaks(["0.1234567890123 is a figure", "and this a text"]) == Counter()
 
 
+@pytest.mark.slow
 def test_no_planted_value_is_left_anywhere(planted: Path, log: list[str]) -> None:
     # Raw, they are all there.
     assert leaks((planted / "data" / "teaching.jsonl").read_text("utf-8").splitlines()).total() == len(VALUES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from distill_gov.project import Project
 from evals.evidence import CaseResult, read_cases
 from gates.registry import read_aliases
@@ -26,6 +28,7 @@ POINTS = (
 )
 
 
+@pytest.mark.slow
 def test_kill_9_in_every_stage_changes_nothing_in_the_end(finished: Finished, fresh: Path, kill: Killer) -> None:
     run = fresh / "runs" / "r1"
     for at, nth in POINTS:
@@ -78,6 +81,7 @@ def rated(root: Path, kill: Killer | None) -> tuple[list[CaseResult], list[tuple
     return rows, outcomes, read_aliases(root / "registry")["production"].student
 
 
+@pytest.mark.slow
 def test_kill_9_while_people_rate_and_promote_changes_nothing_in_the_end(copy: Path, finished: Finished, kill: Killer) -> None:
     undisturbed = copy.parent / "undisturbed" / "project"
     shutil.copytree(finished.root, undisturbed)

@@ -93,7 +93,8 @@ def test_what_must_be_logged_stands_before_what_it_allows(finished: Finished) ->
     assert events[-1] == "verdict"
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_another_name_in_another_process_gives_the_same_results(finished: Finished, fresh: Path, workers: int) -> None:
     """Nothing is cached here: the teacher's work, the training and every answer are made anew."""
     write_settings(fresh, workers=workers)
@@ -110,6 +111,7 @@ def test_another_name_in_another_process_gives_the_same_results(finished: Finish
         assert again[name] == first[name], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [["untrained", "mislabelled", "leaky"], pytest.param(["overconfident", "worse_rated"], marks=pytest.mark.slow)]
 )

@@ -123,6 +123,7 @@ def test_no_gate_of_presidio_keeps_a_match_out() -> None:
         check(name, regex.compile(source, regex.DOTALL | regex.MULTILINE | regex.IGNORECASE), needs)
 
 
+@pytest.mark.slow
 def test_no_gate_of_ours_keeps_a_match_out(redactor: Redactor) -> None:
     for rule in redactor._analyzer.rules:
         for part in ("pattern", "context", "after"):

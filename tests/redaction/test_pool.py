@@ -72,6 +72,7 @@ def test_a_worker_that_cannot_be_made_says_why() -> None:
         list(pool.run([[1]]))
 
 
+@pytest.mark.slow
 def test_two_processes_redact_as_one_does(policy: RedactionPolicy, keyring: KeyRing, redactor: Redactor) -> None:
     texts = ["Mail mara.okafor@shop.example, please.", "Nothing.", "My name is Mara Okafor.", "Card 4111 1111 1111 1111"] * 3
     items = [(f"t{i}", text) for i, text in enumerate(texts)]

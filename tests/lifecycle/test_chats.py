@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from distill_gov.records.errors import DistillGovError
 from distill_gov.records.keys import KeyRing
-from distill_gov.stages.chats import asked, clean_chat, clean_chats
+from distill_gov.stages.chats import asked, clean_chat, clean_chats, languages_of
 from distill_gov.traces import Trace, read_traces
 from redaction import RecognizerFailedError, Redacted, Redactor
 
@@ -76,3 +78,20 @@ def test_many_errors_are_of_the_kinds_that_one_raises(redactor: Redactor) -> Non
     with pytest.raises(type(bad), match=r"^bad: .*Unicode") as caught:
         redactor.redact_messages(chats[1][1], item="bad")
     assert str(caught.value) == str(bad)
+
+
+def test_a_traces_own_language_goes_with_it(traces: list[Trace], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distill_gov.stages.chats.residual_many", lambda texts, _: [[] for _ in texts])
+    given: dict[str, str] = {}
+
+    class Listening:
+        policy = SimpleNamespace(keeps_reasoning=False)
+
+        def redact_chats(self, chats: Any, *, languages: Mapping[str, str]) -> list[Any]:
+            given.update(languages)
+            return [RecognizerFailedError("not asked for more") for _ in chats]
+
+    spoken = [replace(traces[0], id="t-1", language="de"), replace(traces[0], id="t-2", language=None)]
+    done = clean_chats(Listening(), [(t.id, asked(t)) for t in spoken], languages=languages_of(spoken))  # type: ignore[arg-type]
+    assert [chat.refused for chat in done] == ["recogniser_failed", "recogniser_failed"]
+    assert given == {"t-1": "de"}

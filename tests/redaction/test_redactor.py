@@ -285,3 +285,13 @@ def test_redaction_opens_no_connection(policy: RedactionPolicy, keyring: KeyRing
 
 def test_every_entity_of_the_example_is_known(policy: RedactionPolicy) -> None:
     assert {*policy.entities} <= {*DEFAULT_ENTITIES, "ORDER_NUMBER"}
+
+
+def test_texts_without_names_are_redacted_one_after_another(redactor: Redactor) -> None:
+    texts = iter(TEXTS[:5])
+    made = redactor.redact_many(texts)
+    assert [done.text for done in made] == [redactor.redact(text).text for text in TEXTS[:5]]
+    assert list(redactor.redact_many([])) == []
+    mixed: list[Any] = [TEXTS[0], ("b", TEXTS[1])]
+    first, (name, second) = redactor.redact_many(mixed)
+    assert (first.text, name, second.findings[0].item if second.findings else "b") == (redactor.redact(TEXTS[0]).text, "b", "b")

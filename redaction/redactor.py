@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, overload
 
 from distill_gov.records.digest import digest_bytes, digest_json
-from distill_gov.records.errors import BadInputError, DistillGovError, MalformedFileError
+from distill_gov.records.errors import BadInputError, DistillGovError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.ledger import Journal
 from redaction.analyzer import Analyzer, Detection
-from redaction.documents import JsonLeaf, JsonValue, NestedTooDeepError, Path, mapped, pointer
+from redaction.documents import JsonValue
 from redaction.fields import FieldRules, Part
 from redaction.findings import Finding, Redacted, Span
-from redaction.limits import RecognizerFailedError, refusal
+from redaction.limits import RecognizerFailedError
 from redaction.operators.sealed import is_sealed, unseal_value
 from redaction.operators.stand_ins import DATASET, OPERATORS_VERSION, Operators, StandIns, Value, item_scope
 from redaction.policy import RedactionPolicy, load_policy
 from redaction.pool import ChunkPool, chunked
 from redaction.recognizers.rule import compiled, matches
+from redaction.redacted import CHAT, Document, RedactedJson, RedactedMessages
+from redaction.searches import Search, part_of, replaced
 from redaction.surrogates import canonical, issued_in, issued_spans
-from redaction.unicode import DetectionText, detection_text
 from redaction.vault import Vault
 
 __all__ = ["UNREDACTED", "RedactedJson", "RedactedMessages", "Redactor"]
@@ -35,39 +35,8 @@ UNREDACTED = "redaction.unredacted"
 
 _MANY = 256
 _MAX_PASSES = 100
-_CHAT: Path = ("messages",)
 NO_LANGUAGES: Mapping[str, str] = {}
 _SEEN_RULE, _SEEN_VERSION = "seen_value", "1"
-
-
-@dataclass(frozen=True, slots=True)
-class RedactedJson:
-    """A JSON value, redacted: same types, order and, but for personal ones, keys.
-
-    A key or a number that is somebody's becomes a stand-in too, a number thereby a string; its finding's action is ``drop``,
-    since the document is not what it was.
-    """
-
-    value: JsonValue
-    findings: tuple[Finding, ...]
-    issued: Mapping[str, tuple[Span, ...]]
-    """Spans of the stand-ins of each string, by JSON pointer."""
-    parts: tuple[Redacted, ...] = ()
-    """Each string, number and key that was looked at, by itself; findings say where it stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class RedactedMessages:
-    """A chat, redacted; pointers begin with the index of the message: ``/0/content``."""
-
-    messages: list[dict[str, Any]]
-    findings: tuple[Finding, ...]
-    issued: Mapping[str, tuple[Span, ...]]
-    parts: tuple[Redacted, ...] = ()
-    """As for `RedactedJson`."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.messages, self.findings, self.issued))
 
 
 Chat = Sequence[Mapping[str, Any]] | RedactedMessages
@@ -164,7 +133,7 @@ class Redactor:
         if workers > 1:
             with ChunkPool(_DetectWorker, {**self._arguments, "strict": strict}, workers) as pool:
                 return list(pool.run(chunked(texts, _MANY)))
-        search = _Search.of([_part(text) for text in texts], self.policy.max_chars)
+        search = Search.of([part_of(text) for text in texts], self.policy.max_chars)
         if search.error is not None:
             raise search.error
         seen = [search.seen(i) for i in range(len(search.parts))]
@@ -183,7 +152,7 @@ class Redactor:
             RecognizerFailedError: a recogniser failed or timed out: the text must not be used.
             BadInputError: the text is too long or no valid Unicode.
         """
-        [done] = self._redact_groups([(item, [_part(text, field)])])
+        [done] = self._redact_groups([(item, [part_of(text, field)])])
         [one] = _or_raise(done)
         return one
 
@@ -205,7 +174,7 @@ class Redactor:
         """
         source = iter(chats)
         while batch := list(islice(source, _MANY)):
-            documents = [_Document(chat, item, self._fields, _CHAT, languages.get(item)) for item, chat in batch]
+            documents = [Document(chat, item, self._fields, CHAT, languages.get(item)) for item, chat in batch]
             for whole in self._redact_documents(documents):
                 if isinstance(whole, DistillGovError):
                     yield whole
@@ -219,7 +188,7 @@ class Redactor:
             MalformedFileError: the value is no JSON.
             NestedTooDeepError, RecognizerFailedError, BadInputError: it must not be used.
         """
-        [done] = self._redact_documents([_Document(value, item, self._fields)])
+        [done] = self._redact_documents([Document(value, item, self._fields)])
         return _or_raise(done)
 
     def redact_json_text(self, text: str, *, item: str = "") -> RedactedJson:
@@ -247,7 +216,7 @@ class Redactor:
                 yield from self._redact_chunk(chunk)
 
     def _redact_chunk(self, chunk: Sequence[tuple[str, str | Redacted]]) -> Iterator[tuple[str, Redacted | DistillGovError]]:
-        groups = self._redact_groups([(item, [_part(text)]) for item, text in chunk])
+        groups = self._redact_groups([(item, [part_of(text)]) for item, text in chunk])
         for (item, _), done in zip(chunk, groups, strict=True):
             yield item, done if isinstance(done, DistillGovError) else done[0]
 
@@ -311,7 +280,7 @@ class Redactor:
         spans = issued_spans(redacted)
         if not spans:
             raise BadInputError("nothing in the text is known to stand for a value", fix="Name the item it is from.")
-        return _replaced(redacted.text, [(s.start, s.end, self._value(redacted.text, s, scopes)) for s in spans])[0]
+        return replaced(redacted.text, [(s.start, s.end, self._value(redacted.text, s, scopes)) for s in spans])[0]
 
     def _check_reason(self, reason: str) -> None:
         if not reason.strip():
@@ -346,7 +315,7 @@ class Redactor:
         """Whether a token is an ordinary word, as detection sees it."""
         return self._analyzer.lexicon.is_word(token)
 
-    def _redact_documents(self, documents: Sequence[_Document]) -> Iterator[RedactedJson | DistillGovError]:
+    def _redact_documents(self, documents: Sequence[Document]) -> Iterator[RedactedJson | DistillGovError]:
         """Redact JSON documents; the leaves of one share one numbering. An error stands in the place of its document."""
         done = iter(self._redact_groups([(d.item, d.parts) for d in documents if d.error is None]))
         for document in documents:
@@ -355,11 +324,11 @@ class Redactor:
 
     def _redact_groups(self, groups: Sequence[tuple[str, Sequence[Part]]]) -> list[list[Redacted] | DistillGovError]:
         """Redact groups of texts; the texts of a group share one numbering. An error stands in the place of its group."""
-        searches = [_Search.of(group, self.policy.max_chars) for _, group in groups]
+        searches = [Search.of(group, self.policy.max_chars) for _, group in groups]
         self._search(searches)
         return [self._group(item, search) for (item, _), search in zip(groups, searches, strict=True)]
 
-    def _group(self, item: str, search: _Search) -> list[Redacted] | DistillGovError:
+    def _group(self, item: str, search: Search) -> list[Redacted] | DistillGovError:
         if (error := search.error) is not None:
             where = ": ".join(part for part in (item, error.where) if part)
             return type(error)(error.what, where=where, fix=error.fix)
@@ -378,7 +347,7 @@ class Redactor:
             for part, spans, pairs in zip(search.parts, search.issued, found, strict=True)
         ]
 
-    def _search(self, searches: Sequence[_Search]) -> None:
+    def _search(self, searches: Sequence[Search]) -> None:
         """Detect until a pass finds no more, all searches side by side: a pass is one batch for the language model."""
         for _ in range(_MAX_PASSES):
             waiting = [s for s in searches if s.pending]
@@ -392,7 +361,7 @@ class Redactor:
         for search in (s for s in searches if s.pending):
             search.fail(RecognizerFailedError("detection finds more in every pass", fix="Report it with a text that shows it."))
 
-    def _advance(self, search: _Search, new: Sequence[list[Detection] | DistillGovError]) -> None:
+    def _advance(self, search: Search, new: Sequence[list[Detection] | DistillGovError]) -> None:
         """Take what a pass found in the pending texts, and say which texts have to be looked at again."""
         changed, taken = set[int](), list[Detection]()
         for i, detections in zip(search.pending, new, strict=True):
@@ -405,7 +374,7 @@ class Redactor:
                 changed.add(i)
         search.pending = sorted(changed | self._spread(taken, search))
 
-    def _spread(self, new: Sequence[Detection], search: _Search) -> set[int]:
+    def _spread(self, new: Sequence[Detection], search: Search) -> set[int]:
         """Take every further place where a value found just now stands, in any text of the group: returns the texts changed."""
         changed = set()
         for value, entity, score in sorted({(d.value, d.entity, d.score) for d in new}, key=lambda v: (-len(v[0]), v)):
@@ -436,7 +405,7 @@ class Redactor:
     ) -> Redacted:
         places = [(s.start, s.end, part.text[s.start : s.end]) for s in before]
         places += [(d.start, d.end, stand_ins.of(value)) for d, value in found]
-        clean, issued = _replaced(part.text, sorted(places))
+        clean, issued = replaced(part.text, sorted(places))
         return Redacted(clean, (*part.findings, *(self._finding(d, item, part) for d, _ in found)), issued)
 
     def _finding(self, d: Detection, item: str, part: Part) -> Finding:
@@ -455,13 +424,6 @@ class Redactor:
         )
 
 
-def _part(text: str | Redacted, field: str = "") -> Part:
-    """A text by itself, with what is known of it where it was redacted before."""
-    if isinstance(text, Redacted):
-        return Part(text.text, field, issued=text.issued, findings=text.findings)
-    return Part(text, field)
-
-
 T = TypeVar("T")
 
 
@@ -469,19 +431,6 @@ def _or_raise(done: T | DistillGovError) -> T:
     if isinstance(done, DistillGovError):
         raise done
     return done
-
-
-def _replaced(text: str, places: Sequence[tuple[int, int, str]]) -> tuple[str, tuple[Span, ...]]:
-    """The text with other text at some places, and where that lies in it."""
-    parts: list[str] = []
-    issued: list[Span] = []
-    position = length = 0
-    for start, end, stand_in in places:
-        parts += (text[position:start], stand_in)
-        length += start - position
-        issued.append(Span(length, length + len(stand_in)))
-        length, position = length + len(stand_in), end
-    return "".join([*parts, text[position:]]), tuple(issued)
 
 
 def _given(text: str | Redacted) -> Redacted:
@@ -506,121 +455,6 @@ class _RedactWorker:
 
     def work(self, chunk: list[tuple[str, str | Redacted]]) -> list[tuple[str, Redacted | DistillGovError]]:
         return list(self._redactor._redact_chunk(chunk))
-
-
-@dataclass(slots=True, repr=False)
-class _Search:
-    """Texts that share one numbering, and what was found in them so far."""
-
-    parts: Sequence[Part]
-    issued: list[list[Span]]
-    """Stand-ins that each text came with."""
-    found: list[list[Detection]]
-    pending: list[int]
-    """Texts in which there may be more."""
-    error: DistillGovError | None = None
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], max_chars: int) -> _Search:
-        refused = next((error for part in parts if (error := refusal(part.text, max_chars)) is not None), None)
-        if refused is not None:
-            return cls(parts, [], [], [], refused)
-        issued = [issued_spans(Redacted(part.text, (), part.issued)) for part in parts]
-        return cls(parts, issued, [[] for _ in parts], [*range(len(parts))])
-
-    @property
-    def unseen(self) -> list[str]:
-        """The texts with a space for each stand-in that they came with."""
-        return [
-            _replaced(part.text, [(s.start, s.end, " ") for s in spans])[0]
-            for part, spans in zip(self.parts, self.issued, strict=True)
-        ]
-
-    def seen(self, i: int) -> DetectionText:
-        """A text with all that is known of it masked."""
-        spans = [*self.issued[i], *(Span(d.start, d.end) for d in self.found[i])]
-        return detection_text(self.parts[i].text, sorted(spans, key=lambda s: s.start), self.parts[i].lead)
-
-    def fail(self, error: DistillGovError) -> None:
-        self.error, self.pending = error, []
-
-
-def _message_dicts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    if any(not isinstance(m, Mapping) or not isinstance(m.get("role"), str) or "content" not in m for m in messages):
-        raise MalformedFileError("a message needs `role` and `content`")
-    return [dict(m) for m in messages]
-
-
-class _Document:
-    """A JSON value on its way: the parts of it that are looked at, and the value with what came of them."""
-
-    def __init__(self, value: Any, item: str, rules: FieldRules, root: Path = (), language: str | None = None) -> None:
-        self.item = item
-        self._before: RedactedJson | RedactedMessages | None = None
-        if isinstance(value, RedactedJson | RedactedMessages):
-            self._before = value
-            value = value.value if isinstance(value, RedactedJson) else value.messages
-        self.parts: list[Part] = []
-        self.error: DistillGovError | None = None
-        self._value, self._rules, self._root, self._language = value, rules, root, language
-        self._looked: list[bool] = []
-        try:
-            if root == _CHAT:
-                self._value = _message_dicts(value)
-            mapped(self._value, self._look)
-        except (MalformedFileError, RecursionError) as error:
-            what, kind = (
-                (error.what, type(error))
-                if isinstance(error, MalformedFileError)
-                else ("JSON nested too deep", NestedTooDeepError)
-            )
-            self.error = kind(what, where=item)
-
-    def _look(self, leaf: JsonLeaf) -> str:
-        part = self._rules.part(leaf, root=self._root, language=self._language)
-        self._looked.append(part is not None)
-        if part is not None:
-            self.parts.append(part if self._before is None else _known(part, self._before, len(self.parts)))
-        return leaf.text
-
-    def rebuilt(self, done: Sequence[Redacted]) -> RedactedJson:
-        keys = {part.path: one.text for part, one in zip(self.parts, done, strict=True) if part.kind == "key" and one.findings}
-        fields = [_told(part, keys) for part in self.parts]
-        parts = [_at(one, field) for one, field in zip(done, fields, strict=True)]
-        looked, clean = iter(self._looked), iter(done)
-
-        def put(leaf: JsonLeaf) -> str:
-            if next(looked):
-                return next(clean).text
-            return "" if leaf.kind == "string" and self._rules.drops(leaf.path, self._root) else leaf.text
-
-        return RedactedJson(
-            mapped(self._value, put),
-            tuple(finding for one in parts for finding in one.findings),
-            {field: one.issued for field, part, one in zip(fields, self.parts, parts, strict=True) if part.kind == "string"},
-            tuple(parts),
-        )
-
-
-def _known(part: Part, before: RedactedJson | RedactedMessages, place: int) -> Part:
-    """The part with what was found in it and issued for it before, where it stood at the same place of the walk."""
-    if place < len(before.parts) and before.parts[place].text == part.text:
-        return replace(part, findings=before.parts[place].findings, issued=before.parts[place].issued)
-    if part.kind != "string":
-        return part
-    found = tuple(f for f in before.findings if f.field == part.field)
-    return replace(part, findings=found, issued=tuple(before.issued.get(part.field, ())))
-
-
-def _told(part: Part, keys: Mapping[Path, str]) -> str:
-    """The pointer of a part, with placeholders for the personal keys in it."""
-    if not keys:
-        return part.field
-    return pointer(tuple(keys.get(part.path[: depth + 1], name) for depth, name in enumerate(part.path)))
-
-
-def _at(one: Redacted, field: str) -> Redacted:
-    return replace(one, findings=tuple(f if f.field == field else replace(f, field=field) for f in one.findings))
 
 
 def _literal(value: str) -> str:

@@ -116,6 +116,7 @@ def speeds(texts: Sequence[str], rounds: int) -> tuple[dict[str, float], int, in
         rate[name] = max(rate.get(name, 0.0), len(texts) / wall)
         if not name.endswith("x2"):
             rate[f"{name} cpu"] = max(rate.get(f"{name} cpu", 0.0), len(texts) / own)
+        print(f"{name}: {len(texts) / wall:.0f} texts/s", file=sys.stderr)
 
     pools = {name: ChunkPool(kind, {}, 2) for name, kind in kinds.items()}
     try:

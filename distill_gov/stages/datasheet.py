@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import StageBalance
 from gates.policy import shown
-from reports.suppression import shown_count, shown_slices
+from reports.suppression import shown_count, shown_counts, shown_slices
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -38,7 +38,7 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         *_turns(facts.get("turns", {}), project),
         "",
         "Personal values replaced, by entity: "
-        + (", ".join(f"{n} {c}" for n, c in sorted(redaction["by_entity"].items())) or "none")
+        + (", ".join(f"{n} {c}" for n, c in sorted(shown_counts(redaction["by_entity"]).items())) or "none")
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
         *_recall(facts.get("redaction_recall", {})),
         "",

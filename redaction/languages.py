@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from distill_gov.records.errors import MissingExtraError
+from redaction.recognizers.named_entities import named_entities
 
 __all__ = ["KNOWN_LANGUAGES", "LABELS", "LanguageRouter", "relabelled"]
 
@@ -77,9 +78,10 @@ def _identifier(languages: tuple[str, ...]) -> Any:
 
 def relabelled(doc: Any, labels: Mapping[str, str]) -> Any:
     """The document with its entities under the names that the rules know; those without one are gone."""
-    if any(entity.label_ in labels for entity in doc.ents):
+    if any(entity.label_ in labels for entity in named_entities(doc)):
         from spacy.tokens import Span
 
         named = ((entity, labels.get(entity.label_, entity.label_)) for entity in doc.ents)
         doc.ents = [Span(doc, entity.start, entity.end, label=label) for entity, label in named if label]
+        doc.user_data.clear()
     return doc

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redaction.recognizers.named_entities import named_entities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, compiled
 
 __all__ = ["POSTCODE", "UNIT", "US_STATE", "Tail", "places_of", "read_tail"]
@@ -64,7 +65,7 @@ class Tail:
 
 def places_of(doc: Any) -> list[tuple[int, int]]:
     """Spans of spaCy's places, which a tail may end with."""
-    return [(e.start_char, e.end_char) for e in doc.ents if e.label_ in {"GPE", "LOC", "FAC"}]
+    return [(e.start_char, e.end_char) for e in named_entities(doc) if e.label_ in {"GPE", "LOC", "FAC"}]
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from redaction.casing import seen_by_model
@@ -40,7 +41,24 @@ class UnknownCapitals:
         self._lexicon = lexicon
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        text = seen_by_model(text, doc)
+        for start, end, placed in _runs(self._lexicon, seen_by_model(text, doc)):
+            if (self.entity == "LOCATION") == placed:
+                yield Hit(self.entity, start, end, 0.5, self.id, self.version)
+
+
+@lru_cache(maxsize=2)
+def _runs(lexicon: Lexicon, text: str) -> tuple[tuple[int, int, bool], ...]:
+    """The names of a text, each with whether a place is meant: looked for once for all the kinds of name that they may be."""
+    return tuple(_Runs(lexicon).find(text))
+
+
+class _Runs:
+    """Runs of capitals with an unknown word in one text."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+
+    def find(self, text: str) -> Iterator[tuple[int, int, bool]]:
         if not self._readable(text):
             return
         words = words_of(text)
@@ -73,7 +91,7 @@ class UnknownCapitals:
             index += 1
         return after
 
-    def _hits(self, text: str, words: list[Any], first: int, after: int) -> Iterator[Hit]:
+    def _hits(self, text: str, words: list[Any], first: int, after: int) -> Iterator[tuple[int, int, bool]]:
         while first < after and self._lexicon.is_technical(words[first][0]):
             first += 1
         while after > first and self._lexicon.is_technical(words[after - 1][0]):
@@ -91,8 +109,7 @@ class UnknownCapitals:
             return
         if run[-1][-2:] in ("'s", "’s"):
             end -= 2
-        if (self.entity == "LOCATION") == placed:
-            yield Hit(self.entity, start, end, 0.5, self.id, self.version)
+        yield start, end, placed
 
     def _is_unknown(self, word: str, shown: bool) -> bool:
         bare = word[:-2] if word[-2:] in ("'s", "’s") else word

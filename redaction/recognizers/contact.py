@@ -89,8 +89,8 @@ def contact_rules(regions: tuple[str, ...]) -> tuple[Rule, ...]:
     return (
         PatternRule("email/address", "1", "EMAIL", _EMAIL, 1.0),
         PatternRule("email/spelt", "1", "EMAIL", _EMAIL_SPELT, 0.8),
-        PresidioPatternRule(IpRecognizer(name="ip"), "IP_ADDRESS"),
-        PresidioPatternRule(MacAddressRecognizer(name="mac"), "MAC_ADDRESS"),
+        PresidioPatternRule(IpRecognizer(name="ip"), "IP_ADDRESS", needs=Needs(like=r"\d\.\d|:[^:]{0,4}:")),
+        PresidioPatternRule(MacAddressRecognizer(name="mac"), "MAC_ADDRESS", needs=Needs(like=r"[0-9a-f]{2}[:.-][0-9a-f]{2}")),
         PhoneNumbers(regions),
         PatternRule("phone/international", "1", "PHONE", _INTERNATIONAL, 0.7, _international),
         PatternRule("phone/national", "1", "PHONE", _NATIONAL, 0.6, _national),

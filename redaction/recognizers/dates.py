@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.gates import Needs
+from redaction.recognizers.named_entities import named_entities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, PatternRule, Rule, compiled, matches
 
 __all__ = ["age_rules", "birth_date_rules", "date_time_rules"]
@@ -104,7 +105,7 @@ class DatesOfModel:
     entity = "DATE_TIME"
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        for found in doc.ents:
+        for found in named_entities(doc):
             if found.label_ in {"DATE", "TIME"} and self._telling(text[found.start_char : found.end_char]):
                 yield Hit(self.entity, found.start_char, found.end_char, 0.5, self.id, self.version)
 
@@ -224,7 +225,7 @@ class ApposedAges:
     entity = "AGE"
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        people = [(e.start_char, e.end_char) for e in doc.ents if e.label_ == "PERSON"]
+        people = [(e.start_char, e.end_char) for e in named_entities(doc) if e.label_ == "PERSON"]
         for match in matches(_AGE_APPOSED, text):
             start, end = match.span("value")
             if any(b <= start <= b + 2 for _, b in people):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redaction.recognizers import checksums
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.rule import PatternRule, PresidioPatternRule, Rule, compiled
 
 __all__ = ["national_id_rules", "passport_rules"]
@@ -90,7 +91,9 @@ def national_id_rules() -> tuple[Rule, ...]:
         alone("be_rijksregister", _BELGIAN),
         alone("nordic", _NORDIC, lambda v: checksums.luhn(v[-11:]), 0.7),
         alone("fi_hetu", _FINNISH, None, 0.7),
-        PresidioPatternRule(ItFiscalCodeRecognizer(name="it_fiscal_code"), entity),
+        PresidioPatternRule(
+            ItFiscalCodeRecognizer(name="it_fiscal_code"), entity, needs=Needs(like="[a-z]{6}[0-9l-np-v]{2}[a-ehlmpr-t]")
+        ),
         PatternRule(
             "national_id/nl_bsn",
             "1",

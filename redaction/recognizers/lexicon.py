@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from runpy import run_path
@@ -66,6 +67,7 @@ class Lexicon:
         self.allowed = allowed
         self._foreign = {code: _stop_words(code) - self._english for code in FOREIGN}
         self._any_foreign: frozenset[str] = frozenset().union(*self._foreign.values())
+        self._spoken = lru_cache(maxsize=4)(self._languages)
 
     def is_given_name(self, token: str) -> bool:
         """True for a listed name that is no ordinary word as well (`Rose`, `Mark`)."""
@@ -127,13 +129,16 @@ class Lexicon:
 
     def language(self, text: str) -> str:
         """``en``, or the code of the language whose function words are more; short and mixed texts count as English."""
-        words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
-        return self._language_of(words)
+        return self._spoken(text)[0]
 
     def is_foreign(self, text: str) -> bool:
         """True for text of another language than English, even without the particles that are part of names."""
+        return self._spoken(text)[1] != "en"
+
+    def _languages(self, text: str) -> tuple[str, str]:
+        """The language of a text, and what it is without particles. Several rules ask it of the same text."""
         words = [word.strip(".,!?;:()\"'¿¡").casefold() for word in text.split()]
-        return self._language_of([word for word in words if word not in _PARTICLES]) != "en"
+        return self._language_of(words), self._language_of([word for word in words if word not in _PARTICLES])
 
     def _language_of(self, words: list[str]) -> str:
         english = sum(word in self._english for word in words)

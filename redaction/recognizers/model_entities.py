@@ -8,6 +8,7 @@ from typing import Any
 
 from redaction.overlap import trim
 from redaction.recognizers.lexicon import Lexicon
+from redaction.recognizers.named_entities import named_entities
 from redaction.recognizers.rule import Hit
 
 __all__ = ["MODEL_SCORE", "ModelEntities"]
@@ -45,7 +46,7 @@ class ModelEntities:
         self._labels = LABELS[entity]
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        for entity in doc.ents:
+        for entity in named_entities(doc):
             if entity.label_ not in self._labels:
                 continue
             for part in _parts(text, entity.start_char, entity.end_char):

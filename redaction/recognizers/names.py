@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from redaction.casing import seen_by_model
 from redaction.recognizers.capitals import UnknownCapitals
 from redaction.recognizers.lexicon import Lexicon
 from redaction.recognizers.model_entities import ModelEntities
+from redaction.recognizers.named_entities import named_entities
 from redaction.recognizers.rule import CASE, TIMEOUT_S, Hit, Rule, compiled, matches
 
 __all__ = ["name_rules"]
@@ -175,6 +177,9 @@ class NameJudge:
         return capitals == 0 and unknown == len(tokens) and all(len(t) > 3 for t in tokens)
 
 
+_NAMED = frozenset({"PERSON", "ORG", "GPE", "NORP", "FAC", "WORK_OF_ART", "PRODUCT", "LOC"})
+
+
 class SpacyNames:
     """Entities of the spaCy model that hold up against the lexicon.
 
@@ -189,18 +194,20 @@ class SpacyNames:
         self._judge = judge
 
     def find(self, text: str, doc: Any) -> Iterator[Hit]:
-        entities = [e for e in doc.ents if e.label_ in {"PERSON", "ORG", "GPE", "NORP", "FAC", "WORK_OF_ART", "PRODUCT", "LOC"}]
+        entities = [e for e in named_entities(doc) if e.label_ in _NAMED]
         if not entities:
             return
+        shown = seen_by_model(text, doc)
         # A model of another language was chosen for the text: it knows it.
         foreign = doc.lang_ == "en" and self._judge.lexicon.language(text) != "en"
         for entity in entities:
-            for match in matches(_CAPITAL_RUN, entity.text):
+            for match in matches(_CAPITAL_RUN, shown[entity.start_char : entity.end_char]):
                 start, end = entity.start_char + match.start("value"), entity.start_char + match.end("value")
                 if self._believed(match["value"], entity.label_, foreign):
                     yield Hit(self.entity, start, end, 0.7, self.id, self.version)
-            if entity.label_ == "PERSON" and len(entity.text.split()) == 1 and entity.text[:1].isupper() and not foreign:
-                token = entity.text.removesuffix("'s")
+            said = shown[entity.start_char : entity.end_char]
+            if entity.label_ == "PERSON" and len(said.split()) == 1 and said[:1].isupper() and not foreign:
+                token = said.removesuffix("'s")
                 opens = before(text, entity.start_char, " \t\"'(") in ("", ".", "!", "?", "\n")
                 if token.isalpha() and self._judge.is_unknown(token) and (not opens or self._judge.listed(token)):
                     yield Hit(self.entity, entity.start_char, entity.start_char + len(token), 0.5, self.id, self.version)

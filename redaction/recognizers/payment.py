@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redaction.recognizers.checksums import iban_valid, luhn
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.rule import Hit, PatternRule, PresidioPatternRule, Rule, compiled, matches
 
 __all__ = ["IBAN_LENGTHS", "payment_rules"]
@@ -73,7 +74,7 @@ def payment_rules() -> tuple[Rule, ...]:
     from presidio_analyzer.predefined_recognizers import CreditCardRecognizer
 
     return (
-        PresidioPatternRule(CreditCardRecognizer(name="card"), "CARD"),
+        PresidioPatternRule(CreditCardRecognizer(name="card"), "CARD", needs=Needs(digits=12)),
         PatternRule("card/luhn", "1", "CARD", _CARD, 1.0, luhn),
         PatternRule("card/named", "1", "CARD", _CARD_LOOSE, 0.7, None, _CARD_WORDS, None, 50),
         PatternRule("card/security_code", "1", "CARD", _CARD_CONTEXT_TAIL, 0.8),

@@ -160,7 +160,8 @@ class PresidioPatternRule:
     Presidio's own loop skips a pattern that times out, with a warning: fail open. Here a timeout is an error.
     """
 
-    def __init__(self, recognizer: Any, entity: str, score: float | None = None) -> None:
+    def __init__(self, recognizer: Any, entity: str, score: float | None = None, needs: Needs | None = None) -> None:
+        self.needs = needs
         self.id = f"presidio/{recognizer.name}"
         self.version = str(recognizer.version)
         self.entity = entity

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 from redaction.recognizers.checksums import iban_valid
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.provider_keys import PROVIDERS
 from redaction.recognizers.rule import CASE, PatternRule, Rule, compiled
 
@@ -43,6 +44,10 @@ _NAMED = compiled(
     rf"|prod|live|dev|test|id|value))?"
     r" [\"'\]]{0,2} \s{0,3} (?: (?:is|was|ist|in\sthe\sconfig\sis)\s | (?::=|=>|->|:|=|>) \s{0,3} | \s )"
     r" (?:(?:bearer|token|basic)\s)? [\"'`]? (?P<value>[\w+/.~-]{8,400}={0,2}) (?<![.]) (?!=|\()"
+)
+# `_named_key` wants a digit in the value.
+_KEY_NEEDS = Needs(
+    digits=1, words=("key", "secret", "token", "auth", "credential", "bearer", "basic", "webhook", "salt", "seed")
 )
 _NAMED_FAR = compiled(
     rf"\b (?: {_KEY_WORD} | key ) \b (?:\s\w{{1,12}}){{1,5}} \s? [:=]"
@@ -103,8 +108,8 @@ def api_key_rules() -> tuple[Rule, ...]:
         PatternRule("api_key/putty", "1", entity, _PUTTY, 1.0),
         PatternRule("api_key/putty_open", "1", entity, _PUTTY_OPEN, 0.9),
         PatternRule("api_key/prefixed", "1", entity, _PREFIXED, 0.9, _prefixed_key),
-        PatternRule("api_key/named", "2", entity, _NAMED, 0.8, _named_key),
+        PatternRule("api_key/named", "2", entity, _NAMED, 0.8, _named_key, needs=_KEY_NEEDS),
         PatternRule("api_key/named_far", "1", entity, _NAMED_FAR, 0.7, _far_key),
-        PatternRule("api_key/entropy", "2", entity, _BARE, 0.6, _bare_key),
-        PatternRule("api_key/hex", "2", entity, _HEX, 0.6, _named_key),
+        PatternRule("api_key/entropy", "2", entity, _BARE, 0.6, _bare_key, needs=Needs(digits=1)),
+        PatternRule("api_key/hex", "2", entity, _HEX, 0.6, _named_key, needs=Needs(digits=1)),
     )

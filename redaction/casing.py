@@ -10,6 +10,7 @@ from redaction.recognizers.lexicon import Lexicon
 
 __all__ = ["is_shouted", "recased", "seen_by_model"]
 
+_KEPT = "distill-gov shown text"
 _LETTERS = 12
 """Fewer letters than this are an abbreviation or a heading, and stay as they are."""
 
@@ -35,7 +36,10 @@ def recased(text: str, lexicon: Lexicon) -> str:
 
 def seen_by_model(text: str, doc: Any) -> str:
     """The text of a document, in the capitals that the model was shown; for rules that go by capitals."""
-    shown: str = doc.text
+    kept = doc.user_data.get(_KEPT)
+    if kept is None:
+        kept = doc.user_data[_KEPT] = doc.text
+    shown: str = kept
     return shown if len(shown) == len(text) else text
 
 

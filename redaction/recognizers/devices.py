@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redaction.recognizers.checksums import luhn, vin_valid
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.rule import CASE, PatternRule, Rule, compiled
 
 __all__ = ["coordinate_rules", "device_rules", "vehicle_rules"]
@@ -85,14 +86,14 @@ def device_rules() -> tuple[Rule, ...]:
     return (
         PatternRule("imei/luhn", "1", "IMEI", _IMEI, 0.9, luhn, _IMEI_WORDS, None, 70),
         PatternRule("imei/named", "1", "IMEI", _IMEI_NAMED, 0.7),
-        PatternRule("device_id/uuid", "1", "DEVICE_ID", _UUID, 0.6),
+        PatternRule("device_id/uuid", "1", "DEVICE_ID", _UUID, 0.6, needs=Needs(token=36)),
         PatternRule("device_id/named", "1", "DEVICE_ID", _DEVICE_NAMED, 0.7),
     )
 
 
 def vehicle_rules() -> tuple[Rule, ...]:
     return (
-        PatternRule("vin/check_digit", "1", "VIN", _VIN, 0.8, vin_valid),
+        PatternRule("vin/check_digit", "1", "VIN", _VIN, 0.8, vin_valid, needs=Needs(digits=1, token=17)),
         PatternRule("vin/named", "1", "VIN", _VIN_NAMED, 0.7),
         PatternRule("license_plate/named", "1", "LICENSE_PLATE", _PLATE, 0.6, None, _PLATE_WORDS, None, 45),
         PatternRule("license_plate/lower", "1", "LICENSE_PLATE", _PLATE_LOWER, 0.6),

@@ -25,37 +25,38 @@ class Needs:
         digits: so many digits at least, of any script (what ``\\d`` matches).
         words: one of these at least, anywhere in the text, also inside a longer word; ASCII, lower case. Marks count as words:
             ``("@",)``.
+        token: so many characters without white space in a row at least.
         like: a regular expression, cheaper than the pattern, that must be found; capitals do not matter.
     """
 
     digits: int = 0
     words: tuple[str, ...] = ()
+    token: int = 0
     like: str = ""
+    letters: bool = field(init=False, repr=False, compare=False)
+    """Whether one of the words has a letter."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "letters", any(c.isalpha() for w in self.words for c in w))
         if any(not w or not w.isascii() or w != w.lower() for w in self.words):
             raise ValueError("`words` are ASCII and lower case")
-
-    @property
-    def letters(self) -> bool:
-        """Whether one of the words has a letter."""
-        return any(c.isalpha() for w in self.words for c in w)
 
 
 class TextFacts:
     """What is asked about a text again and again, found once."""
 
-    __slots__ = ("_ascii", "_lower", "digits", "text")
+    __slots__ = ("_ascii", "_lower", "digits", "longest", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.digits = len(_DIGIT.findall(text))
+        self.longest = max(map(len, text.split()), default=0)
         self._ascii = text.isascii()
         self._lower = text.lower()
 
     def meet(self, needs: Needs) -> bool:
         """False only if nothing with these needs can match the text."""
-        if self.digits < needs.digits:
+        if self.digits < needs.digits or self.longest < needs.token:
             return False
         if not needs.like:
             return self._has_one_of(needs)
@@ -87,24 +88,34 @@ class Gates:
 
     conditions: Sequence[Collection[Needs]]
     _digits: list[tuple[int, list[int]]] = field(init=False)
+    _tokens: list[tuple[int, list[int]]] = field(init=False)
     _others: list[tuple[Needs, list[int]]] = field(init=False)
 
     def __post_init__(self) -> None:
         digits: dict[int, list[int]] = {}
+        tokens: dict[int, list[int]] = {}
         others: dict[Needs, list[int]] = {}
         for index, condition in enumerate(self.conditions):
             for needs in condition:
                 if needs.digits:
                     digits.setdefault(needs.digits, []).append(index)
+                if needs.token:
+                    tokens.setdefault(needs.token, []).append(index)
                 if needs.words or needs.like:
-                    others.setdefault(replace(needs, digits=0), []).append(index)
-        self._digits, self._others = sorted(digits.items(), reverse=True), list(others.items())
+                    others.setdefault(replace(needs, digits=0, token=0), []).append(index)
+        self._digits, self._tokens = sorted(digits.items(), reverse=True), sorted(tokens.items(), reverse=True)
+        self._others = list(others.items())
 
     def open(self, facts: TextFacts) -> list[bool]:
         """For each condition, whether the text meets it."""
         found = [True] * len(self.conditions)
         for digits, users in self._digits:
             if facts.digits >= digits:
+                break
+            for index in users:
+                found[index] = False
+        for token, users in self._tokens:
+            if facts.longest >= token:
                 break
             for index in users:
                 found[index] = False

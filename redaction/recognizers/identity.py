@@ -92,7 +92,9 @@ def national_id_rules() -> tuple[Rule, ...]:
         alone("nordic", _NORDIC, lambda v: checksums.luhn(v[-11:]), 0.7),
         alone("fi_hetu", _FINNISH, None, 0.7),
         PresidioPatternRule(
-            ItFiscalCodeRecognizer(name="it_fiscal_code"), entity, needs=Needs(like="[a-z]{6}[0-9l-np-v]{2}[a-ehlmpr-t]")
+            ItFiscalCodeRecognizer(name="it_fiscal_code"),
+            entity,
+            needs=Needs(token=16, like="[a-z]{6}[0-9l-np-v]{2}[a-ehlmpr-t]"),
         ),
         PatternRule(
             "national_id/nl_bsn",

@@ -311,7 +311,9 @@ def password_rules(lexicon: Lexicon) -> tuple[Rule, ...]:
         AssignedPasswords(lexicon),
         ToldPasswords(),
         PatternRule("password/sql", "1", entity, _SQL, 0.9, _no_filler),
-        PatternRule("password/option", "1", entity, _OPTION, 0.9, _no_filler),
+        PatternRule(
+            "password/option", "1", entity, _OPTION, 0.9, _no_filler, needs=Needs(like=r"--|\s-p|/p|sshpass|net\suser|^-p")
+        ),
         PatternRule("password/curl", "1", entity, _CURL, 0.9, _no_filler),
         PatternRule("password/pair", "1", entity, _PAIR, 0.7, is_secret_shape),
         PatternRule("password/basic", "1", entity, _BASIC, 0.9),

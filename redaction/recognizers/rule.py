@@ -47,9 +47,15 @@ _SHORT = 30
 """A pattern is tried on so few characters sooner than they are looked at."""
 
 
-@lru_cache(maxsize=4000)
+# By identity: a pattern's own hash reads all of it. The patterns are those of the rules, which live as long as the process.
+_NEEDS: dict[int, tuple[Any, tuple[Needs, ...]]] = {}
+
+
 def _needs_of(pattern: Any) -> tuple[Needs, ...]:
-    return required(pattern.pattern, pattern.flags)
+    known = _NEEDS.get(id(pattern))
+    if known is None or known[0] is not pattern:
+        known = _NEEDS[id(pattern)] = (pattern, required(pattern.pattern, pattern.flags))
+    return known[1]
 
 
 @lru_cache(maxsize=2)

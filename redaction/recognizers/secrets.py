@@ -66,6 +66,10 @@ _HEX = compiled(rf"(?<![\w-]) (?=[0-9a-f]{{32}}) {_NO_DIGEST} [0-9a-f]{{32,128}}
 _UUID = compiled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+_PROVIDER_NEEDS = Needs(token=15)
+"""No provider's key is shorter, and none has white space in it; a test holds the table to it."""
+
+
 def _entropy(value: str) -> float:
     """Shannon entropy in bits per character."""
     counts = Counter(value)
@@ -98,18 +102,20 @@ def _bare_key(value: str) -> bool:
 def api_key_rules() -> tuple[Rule, ...]:
     entity = "API_KEY"
     providers = tuple(
-        PatternRule(f"api_key/{p.name}", "1", entity, compiled(rf"(?<![\w-])(?:{p.pattern})(?![\w-])", CASE), 1.0)
+        PatternRule(
+            f"api_key/{p.name}", "1", entity, compiled(rf"(?<![\w-])(?:{p.pattern})(?![\w-])", CASE), 1.0, needs=_PROVIDER_NEEDS
+        )
         for p in PROVIDERS
     )
     return (
         *providers,
-        PatternRule("api_key/jwt", "2", entity, _JWT, 1.0),
+        PatternRule("api_key/jwt", "2", entity, _JWT, 1.0, needs=Needs(token=16)),
         PatternRule("api_key/private_key", "2", entity, _PEM, 1.0),
         PatternRule("api_key/putty", "1", entity, _PUTTY, 1.0),
         PatternRule("api_key/putty_open", "1", entity, _PUTTY_OPEN, 0.9),
         PatternRule("api_key/prefixed", "1", entity, _PREFIXED, 0.9, _prefixed_key),
         PatternRule("api_key/named", "2", entity, _NAMED, 0.8, _named_key, needs=_KEY_NEEDS),
         PatternRule("api_key/named_far", "1", entity, _NAMED_FAR, 0.7, _far_key),
-        PatternRule("api_key/entropy", "2", entity, _BARE, 0.6, _bare_key, needs=Needs(digits=1)),
-        PatternRule("api_key/hex", "2", entity, _HEX, 0.6, _named_key, needs=Needs(digits=1)),
+        PatternRule("api_key/entropy", "2", entity, _BARE, 0.6, _bare_key, needs=Needs(digits=1, token=20)),
+        PatternRule("api_key/hex", "2", entity, _HEX, 0.6, _named_key, needs=Needs(digits=1, token=32)),
     )

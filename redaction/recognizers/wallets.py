@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from redaction.recognizers.gates import Needs
 from redaction.recognizers.rule import CASE, PatternRule, Rule, compiled
 
 __all__ = ["wallet_rules"]
@@ -66,12 +67,12 @@ def _random(value: str) -> bool:
 def wallet_rules() -> tuple[Rule, ...]:
     entity = "CRYPTO"
     return (
-        PatternRule("crypto/base58check", "1", entity, _LEGACY, 1.0, base58check),
-        PatternRule("crypto/bech32", "1", entity, _SEGWIT, 1.0, bech32),
-        PatternRule("crypto/bech32_other", "1", entity, _CARDANO, 0.9, bech32),
-        PatternRule("crypto/ethereum", "1", entity, _ETHEREUM, 0.8),
-        PatternRule("crypto/monero", "1", entity, _MONERO, 0.9),
-        PatternRule("crypto/tron", "1", entity, _TRON, 1.0, base58check),
-        PatternRule("crypto/solana", "1", entity, _SOLANA, 0.6, _random, _SOLANA_WORDS, None, 80),
+        PatternRule("crypto/base58check", "1", entity, _LEGACY, 1.0, base58check, needs=Needs(token=25)),
+        PatternRule("crypto/bech32", "1", entity, _SEGWIT, 1.0, bech32, needs=Needs(token=14)),
+        PatternRule("crypto/bech32_other", "1", entity, _CARDANO, 0.9, bech32, needs=Needs(token=35)),
+        PatternRule("crypto/ethereum", "1", entity, _ETHEREUM, 0.8, needs=Needs(token=42)),
+        PatternRule("crypto/monero", "1", entity, _MONERO, 0.9, needs=Needs(token=95)),
+        PatternRule("crypto/tron", "1", entity, _TRON, 1.0, base58check, needs=Needs(token=34)),
+        PatternRule("crypto/solana", "1", entity, _SOLANA, 0.6, _random, _SOLANA_WORDS, None, 80, needs=Needs(token=32)),
         PatternRule("crypto/named", "1", entity, _WALLET_NAMED, 0.7, lambda v: any(c.isdigit() for c in v)),
     )

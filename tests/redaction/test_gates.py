@@ -149,3 +149,15 @@ def test_no_gate_keeps_out_a_finding_in_public_texts(redactor: Redactor) -> None
         for text in texts:
             if not meets(needs, text):
                 assert not pattern.search(text), f"the gate of {name} keeps out a text that matches"
+
+
+def test_no_providers_key_is_shorter_than_what_the_gate_asks_for() -> None:
+    import re._parser as parser  # type: ignore[import-not-found]
+
+    from redaction.recognizers.provider_keys import PROVIDERS
+    from redaction.recognizers.secrets import _PROVIDER_NEEDS
+
+    for provider in PROVIDERS:
+        assert r"\s" not in provider.pattern, provider.name
+        assert "[^" not in provider.pattern, provider.name
+        assert parser.parse(provider.pattern, re.VERBOSE).getwidth()[0] >= _PROVIDER_NEEDS.token, provider.name

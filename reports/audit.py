@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,10 @@ def read_audit(run: RunLayout, *, sample: int = 20) -> Audit:
     _check(books, decisions)
     slices = _slices(decisions, examples)
     entities = Counter(row["entity"] for row in findings)
-    placed = Counter((row["entity"], slices.get(_trace(row["item"], slices), _NO_SLICE)) for row in findings)
-    last = {row["parent"] or row["item"]: row["outcome"] for row in decisions}
+    traces = {row["item"] for row in decisions if row["unit"] == "trace"}
+    placed = Counter((row["entity"], slices.get(_trace(row["item"], traces), _NO_SLICE)) for row in findings)
+    # The rows stand in the order of the stages: the last one says what became of the trace.
+    last = {_trace(row["item"], traces): row["outcome"] for row in decisions}
     became = Counter((slices.get(item, _NO_SLICE), outcome) for item, outcome in last.items())
     return Audit(
         run=run.name,
@@ -134,9 +136,9 @@ def _slices(decisions: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[s
     return found
 
 
-def _trace(item: str, slices: Mapping[str, str]) -> str:
+def _trace(item: str, traces: Collection[str]) -> str:
     """The trace that an item is, or is an answer to."""
-    return item if item in slices else item.rpartition("/")[0]
+    return item if item in traces else item.rpartition("/")[0]
 
 
 def _reason(row: Mapping[str, Any]) -> str:

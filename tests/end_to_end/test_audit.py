@@ -17,6 +17,8 @@ def test_the_audit_says_what_was_found_kept_and_dropped(copy: Path) -> None:
     assert set(told["entities"]) == {row["entity"] for row in found}
     assert set(told["actions"]) == {"placeholder"}
     assert told["outcomes"].keys() == {"plain"}
+    kept = next(line["kept"] for line in told["books"] if line["stage"] == "answer_filters")
+    assert told["outcomes"]["plain"]["kept"] in (str(kept), "withheld")
     assert told["outcomes"]["plain"]["dropped"] == "<5"
     assert any(name.startswith("admission: admission/consent") for name in told["reasons"])
     page = (copy / "runs/r1/pages/audit.html").read_text("utf-8")

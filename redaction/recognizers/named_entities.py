@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NamedEntity", "named_entities"]
+__all__ = ["KEPT", "NamedEntity", "named_entities"]
 
-_KEPT = "distill-gov named entities"
+KEPT = "distill-gov named entities"
+"""Where in a document's ``user_data`` its entities are kept."""
 _INSIDE, _BEGIN = 1, 3
 """Codes of spaCy's ``ent_iob``."""
 
@@ -23,9 +24,9 @@ class NamedEntity:
 
 def named_entities(doc: Any) -> tuple[NamedEntity, ...]:
     """The document's entities, in order: those of ``doc.ents``, which makes an object of every token each time it is asked."""
-    kept = doc.user_data.get(_KEPT)
+    kept = doc.user_data.get(KEPT)
     if kept is None:
-        kept = doc.user_data[_KEPT] = tuple(_read(doc))
+        kept = doc.user_data[KEPT] = tuple(_read(doc))
     found: tuple[NamedEntity, ...] = kept
     return found
 

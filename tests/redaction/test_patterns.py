@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from redaction import Redactor
 from redaction.recognizers import checksums
+from redaction.recognizers.named_entities import KEPT
 from redaction.recognizers.provider_keys import PROVIDERS, Provider
 from redaction.recognizers.rule import Hit, PresidioPatternRule, Rule
 from redaction.recognizers.secrets import api_key_rules
@@ -23,7 +24,7 @@ from redaction.recognizers.wallets import base58check, bech32
 from tests.redaction.test_recognizers import _marked
 
 CASES = yaml.safe_load((Path(__file__).parent / "pattern_cases.yaml").read_text("utf-8"))
-NO_DOC = SimpleNamespace(ents=())
+NO_DOC = SimpleNamespace(user_data={KEPT: ()})
 RULES = api_key_rules()
 
 

@@ -146,6 +146,7 @@ def days_from_now(days: int) -> str:
     return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@pytest.mark.slow
 def test_old_evidence_passes_no_more(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fresh / "gates.yaml").write_text(AGEING, "utf-8")
     assert command(fresh, "run").code == 0

@@ -134,6 +134,7 @@ POINTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", POINTS)
 def test_a_killed_purge_is_told_and_goes_on(copy: Path, kill: Killer, at: str) -> None:
     name = taught(copy)[3]

@@ -101,6 +101,7 @@ def test_a_scripts_answers_to_peoples_packets_are_refused_and_unseal_nothing(exp
     assert project.ledger.find("ratings.unsealed") == []
 
 
+@pytest.mark.slow
 def test_every_run_has_packets_of_its_own(exported: Path) -> None:
     """A second run is exported after the first, and a script's answers to it are opened first."""
     assert command(exported, "run", "--run", "r2").code == 0

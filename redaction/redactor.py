@@ -26,6 +26,7 @@ from redaction.recognizers.rule import compiled, matches
 from redaction.redacted import CHAT, Document, RedactedJson, RedactedMessages
 from redaction.searches import Search, part_of, replaced
 from redaction.surrogates import canonical, issued_in, issued_spans
+from redaction.unicode import DetectionText
 from redaction.vault import Vault
 
 __all__ = ["UNREDACTED", "RedactedJson", "RedactedMessages", "Redactor"]
@@ -376,7 +377,7 @@ class Redactor:
 
     def _spread(self, new: Sequence[Detection], search: Search) -> set[int]:
         """Take every further place where a value found just now stands, in any text of the group: returns the texts changed."""
-        changed = set()
+        changed, forms = set(), dict[int, DetectionText]()
         for value, entity, score in sorted({(d.value, d.entity, d.score) for d in new}, key=lambda v: (-len(v[0]), v)):
             if len(value) < 3:
                 continue
@@ -386,13 +387,16 @@ class Redactor:
             for i, part in enumerate(search.parts):
                 if not part.looks_for(entity):
                     continue
-                seen = search.seen(i)
+                if i not in forms:
+                    forms[i] = search.seen(i)
+                seen = forms[i]
                 spans = [seen.original(*m.span()) for m in matches(pattern, seen.text) if m.start() >= len(part.lead)]
                 search.found[i].extend(
                     Detection(entity, s.start, s.end, score, _SEEN_RULE, _SEEN_VERSION, value) for s in spans
                 )
                 if spans:
                     changed.add(i)
+                    del forms[i]
         return changed
 
     def _rewritten(

@@ -131,7 +131,6 @@ def clean_chats(
     Args:
         languages: see :func:`languages_of`.
 
-
     Calls, results and (where the policy keeps it) reasoning are redacted part by part, and only then written as text.
     """
     reasoning = redactor.policy.keeps_reasoning

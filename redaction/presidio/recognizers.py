@@ -21,6 +21,7 @@ from distill_gov.records.errors import BadInputError
 from redaction.models import BATCH, memory_zone
 from redaction.presidio.context import CONTEXT_GAIN, CONTEXT_MINIMUM, Contexts
 from redaction.recognizers.gates import Gates, Needs, TextFacts
+from redaction.recognizers.named_entities import named_entities
 from redaction.recognizers.required import required
 from redaction.recognizers.rule import matches
 
@@ -316,7 +317,7 @@ class _SpacyEntities:
         self._score = _ner_configuration().default_score
 
     def find(self, text: str, doc: Any, is_open: Sequence[bool]) -> Iterator[Found]:
-        for entity in doc.ents:
+        for entity in named_entities(doc):
             name = self._labels(entity.label_)
             if name is not None:
                 yield Found(name, entity.start_char, entity.end_char, self._score, self._name)

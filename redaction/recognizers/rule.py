@@ -47,13 +47,16 @@ _SHORT = 30
 """A pattern is tried on so few characters sooner than they are looked at."""
 
 
-# By identity: a pattern's own hash reads all of it. The patterns are those of the rules, which live as long as the process.
+# By identity: a pattern's own hash reads all of it. Bounded, since a search makes a pattern of every value it has found.
 _NEEDS: dict[int, tuple[Any, tuple[Needs, ...]]] = {}
+_MOST_NEEDS = 4000
 
 
 def _needs_of(pattern: Any) -> tuple[Needs, ...]:
     known = _NEEDS.get(id(pattern))
     if known is None or known[0] is not pattern:
+        if len(_NEEDS) >= _MOST_NEEDS:
+            _NEEDS.clear()
         known = _NEEDS[id(pattern)] = (pattern, required(pattern.pattern, pattern.flags))
     return known[1]
 

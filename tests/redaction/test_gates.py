@@ -161,3 +161,11 @@ def test_no_providers_key_is_shorter_than_what_the_gate_asks_for() -> None:
         assert r"\s" not in provider.pattern, provider.name
         assert "[^" not in provider.pattern, provider.name
         assert parser.parse(provider.pattern, re.VERBOSE).getwidth()[0] >= _PROVIDER_NEEDS.token, provider.name
+
+
+def test_patterns_of_single_values_are_not_kept_for_ever() -> None:
+    from redaction.recognizers import rule
+
+    for number in range(rule._MOST_NEEDS + 10):
+        rule.matches(rule.compiled(f"value{number}"), "a text that is longer than thirty characters")
+    assert len(rule._NEEDS) <= rule._MOST_NEEDS

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distill_gov.records.books import DECISION_FORMAT, StageBalance
+from distill_gov.records.books import DECISION_FORMAT, StageBalance, differing_stage
 from distill_gov.records.errors import IntegrityError, MissingFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_text
 from distill_gov.records.layout import RunLayout
@@ -95,7 +95,10 @@ def read_audit(run: RunLayout, *, sample: int = 20) -> Audit:
     findings = read_parquet(run.findings, format=FINDING_FORMAT)
     examples = read_parquet(run.examples, format="examples")
     books = tuple(conforming(line, StageBalance, "build.json: books") for line in manifest.facts.get("books", ()))
-    _check(books, decisions)
+    if (stage := differing_stage(books, decisions)) is not None:
+        raise IntegrityError(
+            f"the decisions at stage {stage} are not those of the books", where="decisions.parquet", fix="Build again."
+        )
     slices = _slices(decisions, examples)
     entities = Counter(row["entity"] for row in findings)
     traces = {row["item"] for row in decisions if row["unit"] == "trace"}
@@ -116,15 +119,6 @@ def read_audit(run: RunLayout, *, sample: int = 20) -> Audit:
         by_slice=_crossed(placed, sorted({name for _, name in placed})),
         sample=_sample(manifest, examples, findings, sample),
     )
-
-
-def _check(books: Sequence[StageBalance], decisions: Sequence[Mapping[str, Any]]) -> None:
-    counted = Counter((row["stage"], row["outcome"]) for row in decisions)
-    stated = Counter(
-        {(b.stage, name): n for b in books for name, n in (("kept", b.kept), ("dropped", b.dropped), ("reserved", b.reserved))}
-    )
-    if +counted != +stated:
-        raise IntegrityError("the decisions are not those of the books", where="decisions.parquet", fix="Build again.")
 
 
 def _slices(decisions: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]]) -> dict[str, str]:

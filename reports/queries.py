@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from distill_gov.records.books import DECISION_FORMAT, StageBalance
+from distill_gov.records.books import DECISION_FORMAT, StageBalance, differing_stage
 from distill_gov.records.errors import BadInputError, MalformedFileError
 from distill_gov.records.files import read_parquet
 from distill_gov.records.layout import STAGES, RunLayout
@@ -337,11 +337,8 @@ def _check_balance(books: Sequence[StageBalance]) -> None:
 def _drops(path: Path, books: Sequence[StageBalance]) -> tuple[DropRow, ...]:
     rows = read_parquet(path, format=DECISION_FORMAT)
     counts = Counter((r["stage"], r["outcome"], r["rule"], r["reason"]) for r in rows if r["outcome"] != "kept")
-    by_stage = Counter((r["stage"], r["outcome"]) for r in rows)
-    for line in books:
-        for outcome, n in (("kept", line.kept), ("dropped", line.dropped), ("reserved", line.reserved)):
-            if by_stage[line.stage, outcome] != n:
-                raise MalformedFileError(f"decisions at stage {line.stage} are not those of the books")
+    if (stage := differing_stage(books, rows)) is not None:
+        raise MalformedFileError(f"decisions at stage {stage} are not those of the books")
     order = {line.stage: place for place, line in enumerate(books)}
     keys = sorted(counts, key=lambda key: (order.get(key[0], len(order)), -counts[key], key))
     return tuple(DropRow(*key, n=counts[key]) for key in keys)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from distill_gov.records.errors import IntegrityError
 
-__all__ = ["DECISION_FORMAT", "DECISION_SCHEMA", "Decision", "StageBalance", "balance"]
+__all__ = ["DECISION_FORMAT", "DECISION_SCHEMA", "Decision", "StageBalance", "balance", "differing_stage"]
 
 Outcome = Literal["kept", "dropped", "reserved"]
 
@@ -116,3 +116,16 @@ def balance(decisions: Iterable[Decision], stages: Sequence[str], first_in: int)
         )  # fmt: skip
         arriving = {row.item for row in rows if row.outcome == "kept"}
     return tuple(lines)
+
+
+def differing_stage(books: Iterable[StageBalance], decisions: Iterable[Mapping[str, Any]]) -> str | None:
+    """The first stage of which the stored decisions are not those that the books count; None where all agree.
+
+    Args:
+        decisions: rows of ``decisions.parquet``.
+    """
+    counted = Counter((row["stage"], row["outcome"]) for row in decisions)
+    stated = Counter(
+        {(b.stage, name): n for b in books for name, n in (("kept", b.kept), ("dropped", b.dropped), ("reserved", b.reserved))}
+    )
+    return next((stage for stage, outcome in {**stated, **counted} if counted[stage, outcome] != stated[stage, outcome]), None)

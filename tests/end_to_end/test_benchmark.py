@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -16,18 +14,13 @@ import pytest
 
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.manifest import read_manifest
+from tests.benchmarks import load_benchmark
 from tests.end_to_end.conftest import Finished
 
 
 @pytest.fixture(scope="module")
 def lifecycle(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lifecycle_benchmark", repository / "benchmarks" / "lifecycle.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark(repository, "lifecycle")
 
 
 def test_a_stage_is_a_process_of_its_own_with_its_own_peak(lifecycle: ModuleType, fresh: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -17,17 +15,12 @@ from redaction.filters.repetition import gopher_repetition
 from redaction.filters.similarity import near_duplicates
 from redaction.filters.wording import forbidden
 from redaction.policy import RedactionPolicy
+from tests.benchmarks import load_benchmark
 
 
 @pytest.fixture(scope="module")
 def bench(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("filters_benchmark", repository / "benchmarks" / "filters.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark(repository, "filters")
 
 
 def test_the_naive_ways_find_the_same(bench: ModuleType, policy: RedactionPolicy) -> None:

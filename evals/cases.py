@@ -6,13 +6,16 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from distill_gov.records.errors import DuplicateIdError, MalformedFileError, MissingFileError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_jsonl
 from evals import evidence
 
-__all__ = ["Case", "case_rows", "dataset_digest", "parse_suite", "read_suite", "write_suite"]
+__all__ = ["ASKED", "Ask", "Case", "case_rows", "dataset_digest", "parse_suite", "read_suite", "write_suite"]
+
+Ask = Literal["answer", "text", "choice", "continue"]
+ASKED: tuple[str, ...] = get_args(Ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,18 @@ class Case:
     carries_pii: bool = False
     """Whether the message holds personal data."""
     tags: tuple[str, ...] = ()
+    ask: Ask = "answer"
+    """How it is put to a model: ``answer``, a chat answered under the schema; ``text``, a chat answered freely; ``choice``, a
+    chat whose ``choices`` are weighed by their log-likelihoods; ``continue``, a text to go on with, without any template."""
+    target: str | None = None
+    """The right text, or of ``choice`` the right one of ``choices``; None where nobody wrote one."""
+    choices: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Functions that the answer may call: ``name``, ``description``, ``parameters`` (a JSON Schema)."""
+    calls: tuple[Mapping[str, Any], ...] | None = None
+    """The right calls, ``{name: {argument: [accepted values]}}``; empty: none fits; None: the case is not about calls."""
+    pair: str = ""
+    """Of a counterfactual, the id of the case that it differs from in one thing."""
     stand_ins: frozenset[str] = frozenset()
     """What redaction put in the place of values. Not of the case: neither in its file nor in the data set's digest."""
 
@@ -50,11 +65,15 @@ class Case:
 
 def case_rows(cases: Iterable[Case]) -> list[dict[str, Any]]:
     """The cases as the JSON objects of their file."""
-    rows = [asdict(case) for case in cases]
-    for row in rows:
+    rows = []
+    for case in cases:
+        row = asdict(case)
         del row["stand_ins"]
-        for name in ("messages", "slices", "tags"):
-            row[name] = list(row[name])
+        for name in _LATER:
+            # Left out at its default: a suite that does not use it keeps the digest that it always had.
+            if row[name] == _FIELDS[name].default:
+                del row[name]
+        rows.append({name: list(value) if isinstance(value, tuple) else value for name, value in row.items()})
     return rows
 
 
@@ -98,6 +117,7 @@ def parse_suite(data: bytes, *, where: str) -> list[Case]:
 
 
 _FIELDS = {f.name: f for f in fields(Case) if f.name != "stand_ins"}
+_LATER = ("ask", "target", "choices", "tools", "calls", "pair")
 _REQUIRED = [name for name, f in _FIELDS.items() if f.default is MISSING]
 
 
@@ -123,6 +143,12 @@ _WANTED: Mapping[str, _Wanted] = {
     "hazard": _Wanted("text or null", str, nullable=True),
     "carries_pii": _Wanted("true or false", bool),
     "tags": _Wanted("a list of texts", list, str),
+    "ask": _Wanted(f"one of {', '.join(ASKED)}", str),
+    "target": _Wanted("text or null", str, nullable=True),
+    "choices": _Wanted("a list of texts", list, str),
+    "tools": _Wanted("a list of objects", list, dict),
+    "calls": _Wanted("a list of objects, or null", list, dict, nullable=True),
+    "pair": _Wanted("text", str),
 }
 
 
@@ -146,6 +172,12 @@ def _case(row: Any, where: str) -> Case:
         for message in row["messages"]
     ):
         raise MalformedFileError(f"key `messages` must be {_WANTED['messages'].words}", where=where)
+    if row.get("ask", "answer") not in ASKED:
+        raise MalformedFileError(f"key `ask` must be {_WANTED['ask'].words}", where=where)
+    if (row.get("ask") == "choice") != bool(row.get("choices")):
+        raise MalformedFileError("`choices` go with `ask: choice`, and only with it", where=where)
+    if row.get("choices") and (len(set(row["choices"])) < 2 or row.get("target") not in (None, *row["choices"])):
+        raise MalformedFileError("key `choices` must hold two or more, the `target` among them", where=where)
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return Case(**values)
 

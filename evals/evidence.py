@@ -6,9 +6,10 @@ from case results and a :class:`MeasurementRequest`, without any model. Nothing 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +78,12 @@ class FieldDecision:
     """Probability of ``predicted`` in [0, 1] under the label trie; an invalid answer counts as wrong with confidence 1."""
     correct: bool | None
     """None where the case has no reference."""
+    reference: str | None = None
+    """The right label; None where the case has none."""
+    logp: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Label to log-probability, at the temperature that ``confidence`` is at; empty where nobody knows the distribution."""
+    raw_logp: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """The same at temperature 1, before any is fitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class CaseResult:
     output: str = ""
     """The answer, redacted."""
     provenance: Provenance = "measured"
-    timings: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """``first_token_s``, ``last_token_s``: measured, excluded from comparisons."""
 
 
@@ -179,6 +186,9 @@ _CASE_SCHEMA = pa.schema(
                         pa.field("predicted", pa.string()),
                         pa.field("confidence", pa.float64()),
                         pa.field("correct", pa.bool_()),
+                        pa.field("reference", pa.string()),
+                        pa.field("logp", pa.map_(pa.string(), pa.float64()), nullable=False),
+                        pa.field("raw_logp", pa.map_(pa.string(), pa.float64()), nullable=False),
                     ]
                 )
             ),
@@ -196,6 +206,8 @@ def write_cases(path: Path, results: Iterable[CaseResult]) -> None:
     rows = [asdict(r) for r in sorted(results, key=lambda r: r.case)]
     for row in rows:
         row["scores"], row["timings"] = sorted(row["scores"].items()), sorted(row["timings"].items())
+        for decision in row["decisions"]:
+            decision["logp"], decision["raw_logp"] = sorted(decision["logp"].items()), sorted(decision["raw_logp"].items())
     write_parquet(path, rows, _CASE_SCHEMA, format="cases")
 
 
@@ -208,7 +220,9 @@ def read_cases(path: Path) -> list[CaseResult]:
     results = []
     for row in read_parquet(path, format="cases"):
         _same_keys(row, _CASE_SCHEMA.names, path)
-        decisions = tuple(FieldDecision(**d) for d in row.pop("decisions"))
+        decisions = tuple(
+            FieldDecision(**{**d, "logp": dict(d["logp"]), "raw_logp": dict(d["raw_logp"])}) for d in row.pop("decisions")
+        )
         row["slices"], row["scores"], row["timings"] = tuple(row["slices"]), dict(row["scores"]), dict(row["timings"])
         results.append(CaseResult(decisions=decisions, **row))
     return results

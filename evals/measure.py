@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from evals.catalogue import PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
+from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
 from evals.evidence import CaseResult, FieldDecision, Measurement, MeasurementRequest
 from evals.intervals import (
     MIN_CLUSTERS,
@@ -168,6 +168,8 @@ def _sample(rows: Sequence[CaseResult], request: MeasurementRequest, planned: Pl
         problem = "mixed_evidence"
     elif len(cases) > expected or (ids is not None and cases.keys() - ids):
         problem = "case_mismatch"
+    elif any(row.scores.get(CONTAMINATED) == 1 for row in rows):
+        problem = "contaminated"
     elif missing:
         problem = "incomplete"
     if request.slice is not None:

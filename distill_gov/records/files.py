@@ -34,7 +34,8 @@ __all__ = [
     "write_text",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS: Mapping[str, int] = {"cases": 2}
+"""The version that this release writes, of every format that is not in its first."""
 
 # Not every error of Arrow has ArrowException as its base, and text that is no UTF-8 shows only when rows are made.
 _ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError)
@@ -45,7 +46,7 @@ _TAG = re.compile(r"distill-gov/[a-z_-]{1,40}/[0-9]{1,6}")
 
 def format_name(name: str) -> str:
     """The format tag that this release writes for files of one kind."""
-    return f"distill-gov/{name}/{FORMAT_VERSION}"
+    return f"distill-gov/{name}/{FORMAT_VERSIONS.get(name, 1)}"
 
 
 class _RefusedError(ValueError):

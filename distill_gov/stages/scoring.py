@@ -39,7 +39,8 @@ FREE_TEXT = {
 """Free-text answers are scored as the ``reply`` of such an object."""
 
 Answered = Mapping[str, Any] | Failed
-"""A worker's answer (``text``, ``tokens``, ``decisions``: field to log-probability by label), or that there is none."""
+"""A worker's answer, or that there is none: ``text``, ``tokens``, ``decisions`` (field to log-probability by label) and, where
+a temperature was fitted, ``raw`` (the same without it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class Scorer:
             if isinstance(answer, Failed):
                 result = self._errored(subject, dataset, case, answer.cause)
             else:
-                read = _Read(answer["text"], _decisions(case, answer["decisions"]), None, None, "measured")
+                read = _Read(
+                    answer["text"], _decisions(case, answer["decisions"], answer.get("raw", {})), None, None, "measured"
+                )
                 result = self._result(subject, dataset, case, read)
             results.append(replace(result, timings=dict(timings.get(case.id, {}))))
         return results
@@ -187,16 +190,23 @@ def best(logp: Mapping[str, float]) -> str:
     return max(logp, key=lambda label: logp[label])
 
 
-def _decisions(case: Case, found: Mapping[str, Mapping[str, float]]) -> list[FieldDecision]:
-    chosen = {name: (best(logp), logp) for name, logp in found.items()}
-    return [_decision(case, name, label, min(1.0, math.exp(logp[label]))) for name, (label, logp) in chosen.items()]
+def _decisions(
+    case: Case, found: Mapping[str, Mapping[str, float]], raw: Mapping[str, Mapping[str, float]]
+) -> list[FieldDecision]:
+    made = []
+    for name, logp in found.items():
+        label = best(logp)
+        decision = _decision(case, name, label, min(1.0, math.exp(logp[label])))
+        made.append(replace(decision, logp=dict(logp), raw_logp=dict(raw.get(name, logp))))
+    return made
 
 
 def _decision(case: Case, name: str, label: str | None, confidence: float | None) -> FieldDecision:
     reference = (case.reference or {}).get(name)
-    return FieldDecision(name, label, confidence, None if reference is None else label == reference)
+    return FieldDecision(name, label, confidence, None if reference is None else label == reference, reference)
 
 
 def _unreadable(decision: FieldDecision) -> FieldDecision:
     """An invalid answer counts as wrong with confidence 1."""
-    return replace(decision, predicted=None, confidence=1.0, correct=False if decision.correct is not None else None)
+    correct = False if decision.correct is not None else None
+    return replace(decision, predicted=None, confidence=1.0, correct=correct, logp={}, raw_logp={})

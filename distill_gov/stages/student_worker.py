@@ -28,6 +28,7 @@ class StudentWorker:
                 "tokens": list(a.token_ids),
                 "finish": a.finish,
                 "decisions": {d.field: dict(zip(d.labels, d.logp, strict=True)) for d in a.decisions},
+                "raw": {d.field: dict(zip(d.labels, d.raw_logp, strict=True)) for d in a.decisions},
             }
             for a in answers
         ]
@@ -49,5 +50,5 @@ def student_spec(
     """A student for worker processes."""
     arguments: dict[str, Any] = {"schema": schema, "temperature": dict(temperature), "max_tokens": max_tokens}
     return WorkerSpec(
-        _make, {"path": str(directory), **arguments}, digest_json(["student/1", digest_tree(directory), arguments])
+        _make, {"path": str(directory), **arguments}, digest_json(["student/2", digest_tree(directory), arguments])
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -251,6 +252,7 @@ class _Writer:
         self.finish: Any = "length"
         self.state = owner.grammar.start() if constrained and owner.grammar else None
         self.logp: list[float] = []
+        self.raw_logp: list[float] = []
         self.deciding = constrained and owner.format is not None and not opening and bool(owner.format.fields)
         for token in opening:
             self._accept(token)
@@ -304,15 +306,16 @@ class _Writer:
         current = answer.fields[len(self.values)]
         heat = self.owner.temperature.get(current.name, 1.0)
         tokens = list(branches)
-        logp = torch.log_softmax(logits[tokens] / heat, 0)
         if not self.walked:
-            self.logp = [float("nan")] * len(trie.labels)
-        best = int(logp.argmax())
-        for position, token in enumerate(tokens):
-            for label in branches[token]:
+            self.logp, self.raw_logp = [0.0] * len(trie.labels), [0.0] * len(trie.labels)
+        best = int(logits[tokens].argmax())
+        for sums, temperature in ((self.logp, heat), (self.raw_logp, 1.0)):
+            logp = torch.log_softmax(logits[tokens] / temperature, 0).tolist()
+            for position, token in enumerate(tokens):
                 # Labels below a branch not taken share its mass evenly: greedy decoding never looks further into it.
-                share = float(logp[position]) - float(torch.tensor(float(len(branches[token]))).log()) * (position != best)
-                self.logp[label] = share if not self.walked else self.logp[label] + share
+                share = logp[position] - math.log(len(branches[token])) * (position != best)
+                for label in branches[token]:
+                    sums[label] += share
         self.walked.append(tokens[best])
         return tokens[best]
 
@@ -331,7 +334,7 @@ class _Writer:
         if not branches:
             chosen = trie.paths.index(tuple(self.walked))
             name = answer.fields[len(self.values)].name
-            self.distributions.append(LabelDistribution(name, trie.labels, tuple(self.logp)))
+            self.distributions.append(LabelDistribution(name, trie.labels, tuple(self.logp), tuple(self.raw_logp)))
             self.values.append(trie.labels[chosen])
             self.walked = []
             self.deciding = len(self.values) < len(answer.fields)

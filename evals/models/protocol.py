@@ -16,6 +16,9 @@ class LabelDistribution:
     field: str
     labels: tuple[str, ...]
     logp: tuple[float, ...]
+    """At the field's temperature."""
+    raw_logp: tuple[float, ...] = ()
+    """At temperature 1; empty where it was not looked at."""
 
     @property
     def best(self) -> str:

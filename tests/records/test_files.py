@@ -225,7 +225,7 @@ def test_a_table_carries_its_schema_and_format(tmp_path: Path) -> None:
     schema = pq.read_schema(path)
     assert schema.equals(SCHEMA)
     assert schema.metadata[b"format"] == b"distill-gov/rows/1" == format_name("rows").encode()
-    with pytest.raises(UnknownFormatError, match="format is distill-gov/rows/1, expected distill-gov/cases/1"):
+    with pytest.raises(UnknownFormatError, match="format is distill-gov/rows/1, expected distill-gov/cases/2"):
         read_parquet(path, format="cases")
 
 

@@ -21,18 +21,22 @@ from distill_gov.records.files import read_json, read_parquet, write_json, write
 
 __all__ = [
     "CaseResult",
+    "Column",
     "FieldDecision",
     "Measurement",
     "MeasurementRequest",
     "Provenance",
     "Subject",
+    "Summary",
     "dataset_digest",
     "read_cases",
     "read_measurements",
     "read_subjects",
+    "read_summaries",
     "write_cases",
     "write_measurements",
     "write_subjects",
+    "write_summaries",
 ]
 
 Provenance = Literal["measured", "human", "simulated", "imported"]
@@ -162,6 +166,31 @@ class Measurement:
     """When the evidence was made that it rests on (the oldest of it), RFC 3339; empty where that is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a summary."""
+
+    title: str
+    unit: str
+    """``text``, ``count``, or a metric's unit: ``share``, ``points``, ``s`` ... Who makes the table leaves small slices out."""
+
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A table of what was measured beside the gates: shown, and never decided on."""
+
+    name: str
+    title: str
+    caption: str
+    """What is counted, over which cases, and what it cannot show."""
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    """One cell a column; None where there is no value. Never a text that a model wrote."""
+
+
 def dataset_digest(case_rows: Iterable[Mapping[str, Any]]) -> str:
     """Digest of the cases of a suite, whatever their order."""
     return digest_json(sorted((dict(row) for row in case_rows), key=lambda row: str(row.get("id", ""))))
@@ -280,6 +309,45 @@ def read_subjects(path: Path) -> dict[str, Subject]:
         if set(row) != names:
             raise MalformedFileError("not a subject", where=str(path))
     return {row["name"]: Subject(**row) for row in rows}
+
+
+def write_summaries(path: Path, summaries: Iterable[Summary]) -> None:
+    """Write the tables.
+
+    Raises:
+        MalformedFileError: a row has not one cell a column, or a cell is no finite number, text or None.
+    """
+    rows = [asdict(s) for s in summaries]
+    if any(len(cells) != len(row["columns"]) for row in rows for cells in row["rows"]):
+        raise MalformedFileError("a summary has a row that is not of its columns", where=str(path))
+    write_json(path, {"summaries": rows}, format="summaries")
+
+
+def read_summaries(path: Path) -> tuple[Summary, ...]:
+    """Read the tables, in their order.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
+    try:
+        return tuple(_summary(row) for row in read_json(path, format="summaries")["summaries"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise MalformedFileError("not a table of summaries", where=str(path)) from error
+
+
+def _summary(row: Mapping[str, Any]) -> Summary:
+    columns = tuple(Column(**column) for column in row["columns"])
+    rows = tuple(tuple(cells) for cells in row["rows"])
+    if any(len(cells) != len(columns) or not all(_is_cell(cell) for cell in cells) for cells in rows):
+        raise ValueError("rows are not of the columns")
+    texts = (row["name"], row["title"], row["caption"], *(text for c in columns for text in (c.title, c.unit)))
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("texts are not text")
+    return Summary(row["name"], row["title"], row["caption"], columns, rows)
+
+
+def _is_cell(cell: object) -> bool:
+    return cell is None or (isinstance(cell, str | int | float) and not isinstance(cell, bool))
 
 
 def _same_keys(row: Mapping[str, Any], names: list[str], path: Path) -> None:

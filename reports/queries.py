@@ -19,7 +19,16 @@ from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
 from distill_gov.records.purges import Purges, purge_notes
 from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
-from evals.evidence import CaseResult, Measurement, Subject, read_cases, read_measurements, read_subjects
+from evals.evidence import (
+    CaseResult,
+    Measurement,
+    Subject,
+    Summary,
+    read_cases,
+    read_measurements,
+    read_subjects,
+    read_summaries,
+)
 from gates.policy import GateRule, Policy, shown
 from gates.verdict import GateOutcome, Verdict, read_verdict
 from redaction.findings import FINDING_FORMAT
@@ -41,6 +50,7 @@ from reports.record import (
     RunRecord,
     SliceRow,
     SpeedRow,
+    SummaryTable,
     Training,
 )
 from reports.suppression import K, shown_count, shown_counts, shown_slices
@@ -116,9 +126,10 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
     fidelity = manifests["evaluate"].then(_fidelity, where=_EVALUATE)
     errored = manifests["evaluate"].then(_errored, where=_EVALUATE)
     reliability = _reliability_of_gates(files, run, verdict)
+    summaries = files.load(run.summaries, lambda path: tuple(_in_words(s) for s in read_summaries(path)))
 
     parts: list[Part[Any]] = [judged, rules, ledger, purges, measured, subjects, *manifests.values(), funnel, redaction, misses]
-    parts += [admission, training, baselines, speed, fidelity, errored, *reliability]
+    parts += [admission, training, baselines, speed, fidelity, errored, *reliability, summaries]
     parts += [funnel.content.drops] if funnel.content else []
     doubts = [
         *(holds(verdict, _STUDENT) if verdict else ()),
@@ -157,6 +168,7 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         fidelity=fidelity,
         controls=controls,
         reliability=reliability,
+        summaries=summaries,
         ledger=ledger,
     )
 
@@ -547,6 +559,24 @@ def _fidelity(manifest: StageManifest) -> Part[tuple[FidelityRow, ...]]:
             for field, fact in facts.items()
         )
     )
+
+
+def _in_words(summary: Summary) -> SummaryTable:
+    units = [column.unit for column in summary.columns]
+    return SummaryTable(
+        summary.name,
+        summary.title,
+        summary.caption,
+        tuple(column.title for column in summary.columns),
+        tuple(place for place, unit in enumerate(units) if unit != "text"),
+        tuple(tuple(_cell(cell, unit) for cell, unit in zip(row, units, strict=True)) for row in summary.rows),
+    )
+
+
+def _cell(cell: str | int | float | None, unit: str) -> str:
+    if cell is None or isinstance(cell, str):
+        return cell or ABSENT
+    return f"{int(cell):,}" if unit == "count" else amount(cell, unit)
 
 
 def _errored(manifest: StageManifest) -> Part[tuple[str, ...]]:

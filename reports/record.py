@@ -30,6 +30,7 @@ __all__ = [
     "RunRecord",
     "SliceRow",
     "SpeedRow",
+    "SummaryTable",
     "Training",
 ]
 
@@ -224,6 +225,19 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
+class SummaryTable:
+    """What was measured beside the gates, in words."""
+
+    name: str
+    title: str
+    caption: str
+    head: tuple[str, ...]
+    numeric: tuple[int, ...]
+    """Places of the columns that hold numbers."""
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerView:
     """The project's ledger, its chain checked."""
 
@@ -258,6 +272,7 @@ class RunRecord:
     controls: Part[tuple[ControlRow, ...]]
     reliability: tuple[Part[Reliability], ...]
     """For each calibration gate: the subject judged, then those it is compared with."""
+    summaries: Part[tuple[SummaryTable, ...]]
     ledger: Part[LedgerView]
 
     @property

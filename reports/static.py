@@ -262,6 +262,19 @@ def _control_mark(decision: str) -> Html:
     return _mark(mark)
 
 
+def _beside(record: RunRecord) -> Html:
+    body = _part(
+        record.summaries,
+        lambda tables: "".join(
+            f'<h3 id="summary-{text(t.name)}">{text(t.title)}</h3>{table(t.caption, t.head, t.rows, numeric=t.numeric)}'
+            for t in tables
+        ),
+        "nothing was summed up.",
+    )
+    note = "<p>Shown, and not decided on: what no gate names blocks nothing.</p>"
+    return _section(record, "measured", "What else was measured", note, body)
+
+
 def _worth(record: RunRecord) -> Html:
     baselines = _part(
         record.baselines,
@@ -452,7 +465,7 @@ def _ledger(view: LedgerView) -> str:
     return table(caption, ("No.", "Time", "Event", "Actor", "Digest"), rows) + more
 
 
-_SECTIONS = (_gates, _approval, _limits, _controls, _worth, _reliability, _teaching, _subjects, _record)
+_SECTIONS = (_gates, _approval, _limits, _controls, _worth, _reliability, _beside, _teaching, _subjects, _record)
 _CONTENTS = (
     ("gates", "Gates"),
     ("approval", "Approval"),
@@ -460,6 +473,7 @@ _CONTENTS = (
     ("worth", "Worth it?"),
     ("speed", "Speed"),
     ("reliability", "Reliability"),
+    ("measured", "What else"),
     ("teaching", "Teaching set"),
     ("subjects", "Subjects"),
     ("record", "Evidence and ledger"),

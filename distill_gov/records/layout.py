@@ -149,6 +149,11 @@ class RunLayout:
         """Who was measured: one record a subject."""
         return self.root / "evidence" / "subjects.json"
 
+    @property
+    def summaries(self) -> Path:
+        """Tables of what was measured beside the gates."""
+        return self.root / "evidence" / "summaries.json"
+
     def measurements(self, policy: str) -> Path:
         return self.root / "evidence" / "measurements" / f"{_checked(policy, 'policy')}.parquet"
 

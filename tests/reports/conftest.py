@@ -20,13 +20,16 @@ from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, hash_outputs, write_manifest
 from evals.evidence import (
     CaseResult,
+    Column,
     FieldDecision,
     Measurement,
     Provenance,
     Subject,
+    Summary,
     write_cases,
     write_measurements,
     write_subjects,
+    write_summaries,
 )
 from gates.decide import decide
 from gates.policy import GateRule, Policy, load_policy
@@ -53,6 +56,13 @@ CONTROLS = (
     Subject(
         "overconfident", "control", "sha256:" + "4" * 64, "p", "t", "grammar, 96 tokens", "torch 2.9", "final norm times 3"
     ),
+)
+SUMMARY = Summary(
+    "flips",
+    "Does who asks change the answer?",
+    "Pairs of messages that differ in one thing.",
+    (Column("Subject", "text"), Column("Pairs", "count"), Column("Flipped", "share"), Column("Spread", "bits")),
+    (("student", 1240, 0.0125, 0.5), ("teacher", 1240, None, None)),
 )
 HUMAN: tuple[Provenance, ...] = ("human",)
 SIMULATED: tuple[Provenance, ...] = ("simulated",)
@@ -319,6 +329,7 @@ def make_run(
     for subject in (STUDENT, TEACHER):
         write_cases(run.cases("holdout", subject.name), cases(subject))
     write_subjects(run.subjects, (STUDENT, TEACHER, *CONTROLS))
+    write_summaries(run.summaries, [SUMMARY])
     outputs = {"build": [run.teaching], "train": [], "evaluate": [run.root / "evidence"]}
     for stage, paths in outputs.items():
         settings = {"teacher": {"licence": "apache-2.0", "revision": "", "terms_accepted_by": ""}} if stage == "build" else {}

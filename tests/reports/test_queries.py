@@ -179,6 +179,13 @@ def test_student_and_teacher_are_compared_decision_by_decision(passed: ModuleTyp
     assert (row.both, row.teacher_only, row.student_only, row.neither) == ("214", "9", "6", "11")
 
 
+def test_what_was_measured_beside_the_gates_is_in_words(passed: ModuleType) -> None:
+    [table] = read_run(passed.run).summaries.content or ()
+    assert table.head == ("Subject", "Pairs", "Flipped", "Spread")
+    assert table.numeric == (1, 2, 3)
+    assert table.rows == (("student", "1,240", "1.2%", "0.50"), ("teacher", "1,240", "–", "–"))
+
+
 def test_cases_that_errored_are_said() -> None:
     manifest = StageManifest(
         "evaluate", {}, {}, facts={"errored": {"student": {"holdout": {"RuntimeError": 2, "KeyError": 1}}}}
@@ -328,6 +335,10 @@ BREAK: dict[str, Callable[[ModuleType], object]] = {
     "cases lost one": _unsuppress,
     "cases are gone": lambda m: m.run.cases("holdout", "student").unlink(),
     "subjects are damaged": lambda m: m.run.subjects.write_text("[]", encoding="utf-8"),
+    "summaries are edited": lambda m: m.run.summaries.write_text(
+        m.run.summaries.read_text("utf-8").replace("1240", "1250"), encoding="utf-8"
+    ),
+    "summaries are gone": lambda m: m.run.summaries.unlink(),
     "decisions are damaged": lambda m: m.run.decisions.write_bytes(b"x"),
     "decisions are gone": lambda m: m.run.decisions.unlink(),
     "findings are gone": lambda m: m.run.findings.unlink(),

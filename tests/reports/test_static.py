@@ -52,6 +52,12 @@ def page_of(made: ModuleType | SimpleNamespace, policy: str = "gates") -> Page:
     return Page(write_report(made.run, policy).read_text("utf-8"))
 
 
+def test_what_was_measured_beside_the_gates_is_shown(passed: ModuleType) -> None:
+    words = page_of(passed).text
+    assert "Does who asks change the answer?" in words
+    assert "student 1,240 1.2% 0.50" in words
+
+
 def test_the_decision_comes_first(blocked: ModuleType) -> None:
     words = page_of(blocked).text
     order = [

@@ -16,18 +16,9 @@ import numpy as np
 
 from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
 from evals.evidence import CaseResult, FieldDecision, Measurement, MeasurementRequest
-from evals.intervals import (
-    MIN_CLUSTERS,
-    Estimate,
-    UndefinedEstimateError,
-    calibration_error_interval,
-    clopper_pearson,
-    confidence_gap_interval,
-    mean_interval,
-    quantile_interval,
-    tango,
-)
+from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
 from evals.ratings.agreement import alpha
+from evals.resampling import MIN_CLUSTERS, calibration_error_interval, confidence_gap_interval, mean_interval
 
 __all__ = ["measure"]
 

@@ -16,7 +16,7 @@ from typing import Literal
 from scipy.stats import norm
 
 from evals.catalogue import lookup
-from evals.intervals import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability, passes_with
+from evals.power import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability, passes_with
 from gates.policy import GateRule, Policy
 
 __all__ = ["Plan", "PlanRow", "needed_cases", "plan"]
@@ -29,7 +29,7 @@ RATING_SPREAD = 0.8
 
 GAP_SPREAD = math.sqrt(2 / 15)
 """Standard deviation of confidence minus correctness of a calibrated student whose confidences follow Beta(4, 1), as in
-:class:`evals.intervals.CalibrationLevel`: sqrt(E[p (1 - p)]) with E[p] = 4/5 and E[p^2] = 2/3."""
+:class:`evals.power.CalibrationLevel`: sqrt(E[p (1 - p)]) with E[p] = 4/5 and E[p^2] = 2/3."""
 
 # Enough to tell 80 % from 90 %; a plan is to be read in seconds.
 _TRIALS, _RESAMPLES, _MOST_SIMULATED = 100, 200, 2_000

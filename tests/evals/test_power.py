@@ -3,17 +3,9 @@ import pytest
 from scipy.stats import binom
 
 from distill_gov.records.errors import BadInputError
-from evals import intervals
-from evals.intervals import (
-    BinomialLevel,
-    CalibrationLevel,
-    PairedProportions,
-    clopper_pearson,
-    needed_n,
-    pass_probability,
-    passes_with,
-    tango,
-)
+from evals import power as planning
+from evals.intervals import clopper_pearson, tango
+from evals.power import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability, passes_with
 
 
 @pytest.mark.parametrize(("limit", "n"), [(0.05, 59), (0.02, 149), (0.01, 299), (0.005, 598), (0.001, 2995)])
@@ -127,8 +119,8 @@ def test_a_simulation_stops_once_it_is_decided_and_decides_the_same(monkeypatch,
     plan = CalibrationLevel(0.10, error=error, trials=20, resamples=50)
     chance = pass_probability(plan, 120)
     drawn = []
-    whole = intervals.calibration_error_interval
-    monkeypatch.setattr(intervals, "calibration_error_interval", lambda *a, **k: drawn.append(1) or whole(*a, **k))
+    whole = planning.calibration_error_interval
+    monkeypatch.setattr(planning, "calibration_error_interval", lambda *a, **k: drawn.append(1) or whole(*a, **k))
     for power in (0.0, 0.05, 0.5, chance, 0.8, 1.0):
         assert passes_with(plan, 120, power) is (chance >= power)
     # Six whole simulations would be 120 trials.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill_gov.records.errors import BadSchemaError
+from evals.catalogue import RESERVED_FIELDS
 
 __all__ = ["AnswerFormat", "DecisionField", "LabelTrie", "answer_format"]
 
@@ -34,6 +35,22 @@ class LabelTrie:
             if path[:depth] == start and len(path) > depth:
                 below.setdefault(path[depth], []).append(index)
         return {token: tuple(indices) for token, indices in below.items()}
+
+    @property
+    def forks(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes at which more than one token is possible, as the paths to them, shortest first."""
+        nodes = {path[:depth] for path in self.paths for depth in range(len(path))}
+        return tuple(sorted((n for n in nodes if len(self.branches(n)) > 1), key=lambda n: (len(n), n)))
+
+    @property
+    def exact_when_greedy(self) -> bool:
+        """Whether greedy decoding sees the probability of every label.
+
+        It goes down one path and looks into no branch that it does not take, so it must share the mass of such a branch among
+        the branch's labels. That is exact, whatever path is taken, only where all labels part at one node. The probability of
+        the label that is written is exact always.
+        """
+        return len(self.forks) <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +125,7 @@ def answer_format(schema: Mapping[str, Any]) -> AnswerFormat:
     """Read the answer's format from a JSON Schema of a flat object.
 
     Raises:
-        BadSchemaError: not a flat object, or a decision field stands after a free property.
+        BadSchemaError: not a flat object, or a decision field stands after a free property or bears a reserved name.
     """
     properties = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(properties, Mapping) or not properties:
@@ -121,6 +138,10 @@ def answer_format(schema: Mapping[str, Any]) -> AnswerFormat:
         if labels and all(isinstance(label, str) for label in labels):
             if rest:
                 raise BadSchemaError(f"decision field `{name}` stands after a free property", fix="Put enum properties first.")
+            if name in RESERVED_FIELDS:
+                raise BadSchemaError(
+                    f"decision field `{name}` bears a name that measurements keep for another probability", fix="Rename it."
+                )
             decisions.append(DecisionField(name, tuple(labels)))
         elif isinstance(rule, Mapping) and rule.get("type") == "string":
             rest.append(name)

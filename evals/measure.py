@@ -14,11 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, RATING_PREFIX, SCHEMA_VALID, Metric, lookup
-from evals.evidence import CaseResult, FieldDecision, Measurement, MeasurementRequest
+from evals.calibration import FloatArray
+from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, RATING_PREFIX, Metric, lookup
+from evals.evidence import CaseResult, Measurement, MeasurementRequest
 from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
+from evals.pooled import RIGHT, STATISTICS, Decided, case_value, pooled, read_decision, same_references
 from evals.ratings.agreement import alpha
-from evals.resampling import MIN_CLUSTERS, calibration_error_interval, confidence_gap_interval, mean_interval
+from evals.resampling import MIN_CLUSTERS, bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval
 
 __all__ = ["measure"]
 
@@ -184,10 +186,7 @@ def _estimate(subject: _Sample, reference: _Sample, request: MeasurementRequest,
     return _difference(subject, reference, request, metric)
 
 
-# --- one number, or one prediction, per case
-
-_Prediction = tuple[float, float]
-"""Confidence and correctness."""
+# --- one number per case
 
 
 def _applies_to_errored(metric: Metric, result: CaseResult) -> bool:
@@ -204,8 +203,7 @@ def _value(metric: Metric, result: CaseResult) -> float | None:
     if result.status == "errored":
         return metric.worst if _applies_to_errored(metric, result) else None
     if metric.field:
-        prediction = _prediction(metric, result, needs_confidence=False)
-        return None if prediction is None else prediction[1]
+        return case_value(metric.statistic, result, metric.field, raw=metric.raw)
     if metric.among:
         counts = result.scores.get(metric.among)
         if counts is None or _checked(counts, metric) == 0:
@@ -227,28 +225,6 @@ def _checked(score: object, metric: Metric) -> float:
     if not low <= score <= high or (metric.kind == "proportion" and score not in (0, 1)):
         raise UndefinedEstimateError("out_of_range")
     return float(score)
-
-
-def _decision(metric: Metric, result: CaseResult) -> FieldDecision | None:
-    return next((d for d in result.decisions if d.field == metric.field), None)
-
-
-def _prediction(metric: Metric, result: CaseResult, *, needs_confidence: bool = True) -> _Prediction | None:
-    """Confidence and correctness of the field's decision; None where the case has no reference for it."""
-    decision = _decision(metric, result)
-    invalid = result.status == "errored" or result.scores.get(SCHEMA_VALID) == 0
-    if not invalid and decision is not None and decision.predicted is not None and decision.correct is None:
-        return None
-    if decision is None and not invalid:
-        # A readable answer whose decision nobody recorded: nothing can be said, and leaving it out would flatter.
-        raise UndefinedEstimateError("absent")
-    if invalid or decision is None or decision.predicted is None:
-        return (1.0, 0.0)
-    if decision.confidence is None:
-        if needs_confidence:
-            raise UndefinedEstimateError("absent")
-        return (1.0, float(decision.correct is True))
-    return (_checked(decision.confidence, lookup(f"confidence_gap.{metric.field}")), float(decision.correct is True))
 
 
 # --- levels
@@ -280,17 +256,9 @@ def _applicable(sample: _Sample, of: Callable[[CaseResult], T | None]) -> tuple[
 def _level(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
     if metric.kind == "quantile":
         return _quantile(sample, request, metric)
-    if metric.kind in ("calibration_error", "confidence_gap"):
-        scored, predictions = _applicable(sample, lambda r: _prediction(metric, r))
-        interval = calibration_error_interval if metric.kind == "calibration_error" else confidence_gap_interval
-        estimate = interval(
-            _columns(predictions),
-            clusters=_clusters(scored, request),
-            confidence=request.confidence,
-            side=request.side,
-            seed=_seed(request),
-        )
-        return _Found(estimate, scored)
+    if metric.kind in _OF_DECISIONS:
+        scored, decided = _applicable(sample, lambda r: _decided(metric, r))
+        return _Found(_of_decisions(metric, decided, None, scored, request), scored)
     scored, values = _applicable(sample, lambda r: _value(metric, r))
     clusters = _clusters(scored, request)
     if request.method == "clopper_pearson":
@@ -300,10 +268,6 @@ def _level(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Fou
             values, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
         )
     return _Found(estimate, scored)
-
-
-def _columns(predictions: Sequence[_Prediction]) -> tuple[list[float], list[float]]:
-    return [p for p, _ in predictions], [y for _, y in predictions]
 
 
 def _quantile(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
@@ -354,28 +318,73 @@ def _ratings(result: CaseResult) -> dict[str, float] | None:
     return found if len(found) >= 2 else None
 
 
+# --- all decisions of a field together
+
+_OF_DECISIONS = frozenset({"calibration_error", "confidence_gap", "pooled"})
+"""Kinds of metrics that are no mean over cases."""
+
+
+def _decided(metric: Metric, result: CaseResult) -> Decided | None:
+    needs = STATISTICS[metric.statistic][1] if metric.kind == "pooled" else "confidence"
+    return read_decision(result, metric.field, raw=metric.raw, needs=needs)
+
+
+def _of_decisions(
+    metric: Metric,
+    ours: Sequence[Decided],
+    theirs: Sequence[Decided] | None,
+    scored: Sequence[CaseResult],
+    request: MeasurementRequest,
+) -> Estimate:
+    """A level, or the difference to a reference's decisions on the same cases."""
+    clusters, seed = _clusters(scored, request), _seed(request)
+    if metric.kind != "pooled":
+        interval = calibration_error_interval if metric.kind == "calibration_error" else confidence_gap_interval
+        return interval(
+            _columns(ours),
+            reference=None if theirs is None else _columns(theirs),
+            clusters=clusters,
+            confidence=request.confidence,
+            side=request.side,
+            seed=seed,
+        )
+    if theirs is None:
+        found = _drawn_again(pooled(metric.statistic, ours), len(ours), clusters, request)
+        # What debiasing takes under the least possible value is noise.
+        return _within(found, *metric.range)
+    one, other = (pooled(metric.statistic, decided) for decided in same_references(ours, theirs))
+    return _drawn_again(lambda weights: one(weights) - other(weights), len(ours), clusters, request)
+
+
+def _within(found: Estimate, least: float, most: float) -> Estimate:
+    def kept(x: float) -> float:
+        return min(most, max(least, x))
+
+    return Estimate(kept(found.value), *(None if x is None else kept(x) for x in (found.low, found.high)))
+
+
+def _drawn_again(
+    statistic: Callable[[FloatArray], FloatArray], n: int, clusters: Sequence[str] | None, request: MeasurementRequest
+) -> Estimate:
+    return bootstrap(statistic, n, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request))
+
+
+def _columns(decided: Sequence[Decided]) -> tuple[list[float], list[float]]:
+    return [d.confidence for d in decided], [float(d.correct) for d in decided]
+
+
 # --- differences
 
 
 def _difference(subject: _Sample, reference: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
-    if metric.kind in ("calibration_error", "confidence_gap"):
+    if metric.kind in _OF_DECISIONS:
         scored, ours, theirs = _pairs(
             subject,
             reference,
-            lambda r: _prediction(metric, r),
-            # For the reference the worst case for the subject's claim: right, and as sure as it should be.
-            lambda r: (1.0, 1.0) if r.status == "errored" else _prediction(metric, r),
+            lambda r: _decided(metric, r),
+            lambda r: RIGHT if r.status == "errored" else _decided(metric, r),
         )
-        interval = calibration_error_interval if metric.kind == "calibration_error" else confidence_gap_interval
-        estimate = interval(
-            _columns(ours),
-            reference=_columns(theirs),
-            clusters=_clusters(scored, request),
-            confidence=request.confidence,
-            side=request.side,
-            seed=_seed(request),
-        )
-        return _Found(estimate, scored)
+        return _Found(_of_decisions(metric, ours, theirs, scored, request), scored)
     scored, one, other = _pairs(
         subject,
         reference,

@@ -1,9 +1,9 @@
 """The metrics: what each one estimates, which way is better, and how it may be bounded.
 
 One entry owns a metric's direction, range and methods, so that a policy cannot turn a metric round. Some names take a
-decision field: ``accuracy.<field>``, ``calibration_error.<field>``, ``confidence_gap.<field>``. One module a subject holds its
-metrics beside the names of the per-case scores that they are computed from: ``evals.score`` and the suites make those,
-``evals.measure`` reads them.
+decision field: ``accuracy.<field>``, ``calibration_error.<field>``, ``raw_nll.<field>``. Of the reserved fields ``choice`` and
+``sequence`` they estimate something else, and their estimand says so. One module a subject holds its metrics beside the names
+of the per-case scores that they are computed from: ``evals.score`` and the suites make those, ``evals.measure`` reads them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
-from evals.catalogue.calibration import CALIBRATION_BINS
+from evals.catalogue.calibration import ACCEPTED_PREFIX, CALIBRATION_BINS, NLL_CAP, RESERVED_FIELDS
 from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
@@ -26,6 +25,7 @@ from evals.catalogue.speed import FIRST_TOKEN, LAST_TOKEN
 from evals.catalogue.structured import SCHEMA_VALID
 
 __all__ = [
+    "ACCEPTED_PREFIX",
     "ASKS_WHEN_UNCLEAR",
     "CALIBRATION_BINS",
     "CARRIES_PII",
@@ -36,11 +36,13 @@ __all__ = [
     "FIRST_TOKEN",
     "HELPFULNESS",
     "LAST_TOKEN",
+    "NLL_CAP",
     "NOTES",
     "OVER_REFUSAL",
     "PII_ECHO",
     "PII_LEAK",
     "RATING_PREFIX",
+    "RESERVED_FIELDS",
     "SCHEMA_VALID",
     "VIOLATION",
     "Kind",
@@ -64,14 +66,16 @@ def lookup(name: str) -> Metric:
     """The metric of this name.
 
     Raises:
-        UnknownKeyError: there is none; the message names the nearest.
+        UnknownKeyError: there is none, and the message names the nearest; or it cannot be asked of this field.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
     family, dot, field = name.partition(".")
     if family in _FAMILIES:
         if dot and _FIELD.fullmatch(field):
-            return replace(_FAMILIES[family], name=name, field=field)
+            if problem := calibration.not_of(family, field):
+                raise UnknownKeyError(problem)
+            return calibration.of_field(_FAMILIES[family], field)
         raise UnknownKeyError(f"metric `{family}` needs a decision field, as in `{family}.intent`")
     known = [*CATALOGUE, *(f"{f}.{field or '<field>'}" for f in _FAMILIES)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)

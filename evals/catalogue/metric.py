@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BOOTSTRAP", "EXACT", "Kind", "Metric", "Statistic", "latency", "mean_of", "pooled_over", "proportion"]
+__all__ = ["BOOTSTRAP", "EXACT", "Direction", "Kind", "Metric", "Statistic", "latency", "mean_of", "pooled_over", "proportion"]
 
 Kind = Literal["proportion", "mean", "pooled", "calibration_error", "confidence_gap", "agreement", "quantile"]
 Statistic = Literal["level", "difference"]
@@ -43,7 +43,10 @@ class Metric:
     quantile: float | None = None
     """Which quantile, for kind ``quantile``."""
     statistic: str = ""
-    """For kind ``pooled``, and ``mean`` with a field: which statistic of the decisions, by its name in ``evals.pooled``."""
+    """For kind ``pooled``, and ``mean`` or ``proportion`` of a field: which statistic of the decisions, by its name in
+    ``evals.pooled``."""
+    raw: bool = False
+    """Whether it reads the distribution at temperature 1, not that at the fitted one."""
 
     @property
     def worst(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.catalogue.metric import Metric, proportion
+from evals.catalogue.metric import Metric, pooled_over, proportion
 
 __all__ = ["ASKS_WHEN_UNCLEAR", "EXACT_MATCH", "FAMILIES", "METRICS"]
 
@@ -15,6 +15,14 @@ FAMILIES: tuple[Metric, ...] = (
         "higher",
         "probability that the decision on the field equals the reference; an invalid or errored answer is wrong",
         "The decision is what the desk acts on.",
+    ),
+    pooled_over(
+        "macro_f1",
+        "higher",
+        "mean over the labels that occur, as reference or prediction, of 2 TP / (2 TP + FP + FN); an invalid or errored answer "
+        "is a miss of its reference, of every label where that is not known",
+        "Accuracy does not see a rare label that is never found. A label with few cases moves it by as much as a common one.",
+        statistic="macro_f1",
     ),
 )
 

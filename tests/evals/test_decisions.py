@@ -101,6 +101,68 @@ def test_a_label_that_starts_another_is_told_apart_by_its_quote() -> None:
     assert all(not (p != q and q[: len(p)] == p) for p in trie.paths for q in trie.paths)
 
 
+def _shared(trie: LabelTrie, weights: dict[int, float]) -> list[float]:
+    """What greedy decoding says: the mass of a branch that is not taken is shared evenly among its labels."""
+    found, walked = [1.0] * len(trie.labels), ()
+    while branches := trie.branches(walked):
+        total = math.fsum(weights[t] for t in branches)
+        best = max(branches, key=lambda t: weights[t])
+        for token, labels in branches.items():
+            for label in labels:
+                found[label] *= weights[token] / total / (1 if token == best else len(labels))
+        walked = (*walked, best)
+    return found
+
+
+@given(LABELS, st.data())
+def test_greedy_decoding_is_exact_where_it_says_so(labels: list[str], data: st.DataObject) -> None:
+    trie = one_field(*labels).trie(encode, [])
+    assume(len(set(trie.paths)) == len(trie.paths))
+    tokens = sorted({t for path in trie.paths for t in path})
+    weights = {t: data.draw(st.floats(1e-3, 1e3)) for t in tokens}
+    exact = _walk(trie, weights)
+    if trie.exact_when_greedy:
+        assert _shared(trie, weights) == pytest.approx(exact)
+    # Whatever it shares, of the label that it writes it knows the probability.
+    walked: tuple[int, ...] = ()
+    while branches := trie.branches(walked):
+        walked = (*walked, max(branches, key=lambda t: weights[t]))
+    written = trie.paths.index(walked)
+    assert _shared(trie, weights)[written] == pytest.approx(exact[written])
+
+
+def test_labels_that_part_twice_are_not_exact() -> None:
+    """By hand: `a` or one of three `b`, and greedy decoding goes to `a`."""
+    trie = LabelTrie(("a", "bx", "by", "bz"), ((1, 9), (2, 3), (2, 4), (2, 5)))
+    assert trie.forks == ((), (2,))
+    assert not trie.exact_when_greedy
+    weights = {1: 6.0, 2: 4.0, 3: 8.0, 4: 1.0, 5: 1.0, 9: 1.0}
+    assert _walk(trie, weights) == pytest.approx([0.6, 0.32, 0.04, 0.04])
+    assert _shared(trie, weights) == pytest.approx([0.6, 0.4 / 3, 0.4 / 3, 0.4 / 3])
+
+
+@pytest.mark.parametrize(
+    ("paths", "forks"),
+    [
+        (((1, 9), (2, 9), (3, 9)), ((),)),
+        (((7, 1), (7, 2)), ((7,),)),
+        (((7, 9),), ()),
+    ],
+)
+def test_labels_that_part_once_are_exact(paths: tuple[tuple[int, ...], ...], forks: tuple[tuple[int, ...], ...]) -> None:
+    trie = LabelTrie(tuple("abc"[: len(paths)]), paths)
+    assert trie.forks == forks
+    assert trie.exact_when_greedy
+
+
+@pytest.mark.parametrize("name", ["choice", "sequence"])
+def test_a_field_must_not_bear_the_name_of_another_probability(name: str) -> None:
+    with pytest.raises(BadSchemaError, match=f"`{name}`"):
+        answer_format({"type": "object", "properties": {name: {"enum": ["a", "b"]}}})
+    # A free text may: it is no decision.
+    assert answer_format({"type": "object", "properties": {name: {"type": "string"}}}).rest == (name,)
+
+
 def test_a_later_field_follows_the_values_before_it() -> None:
     trie = FORMAT.trie(encode, ["order status"])
     assert trie.labels == ("auto", "escalate")

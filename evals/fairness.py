@@ -1,7 +1,7 @@
 """Counterfactual pairs: one case written twice, alike but for one cue of who writes or is written about.
 
-Subjects read redacted text: a name is ``<PERSON_1>`` before any of them sees it, and two people's messages are one and the same. What
-a pair puts in are cues that redaction leaves (``she``, ``my husband``, ``ain't``), or cues that it takes out, by its own
+Subjects read redacted text: a name is ``<PERSON_1>`` before any of them sees it, and two people's messages are the same.
+What a pair puts in are cues that redaction leaves (``she``, ``my husband``, ``ain't``), or cues that it takes out, by its own
 surrogates: then the pair says what a subject would do with what slips through, or where redaction is switched off. The slice
 ``cue=`` tells them apart: ``cue=text`` stands in the message as it reaches the subject, ``cue=placeholder`` takes the place of
 placeholders, ``cue=signature`` is a line put under the message, ``cue=translation`` was written by the project's own people.

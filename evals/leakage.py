@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-__all__ = ["Detect", "PiiInReply", "pii_in_reply", "without_placeholders"]
+__all__ = ["Detect", "PiiInReply", "pii_in_reply", "placeholders_in", "without_placeholders"]
 
 Detect = Callable[[str], Iterable[str]]
 """A detector: the personal values that a text holds, as they stand in it."""
@@ -37,10 +37,15 @@ def pii_in_reply(reply: str, prompt: str, detect: Detect) -> PiiInReply:
         detect: of the redaction in use; it skips nothing of the reply.
     """
     known = _words(prompt)
-    placeholders = _PLACEHOLDER.findall(reply)
+    placeholders = placeholders_in(reply)
     inside = [p in prompt for p in placeholders]
     inside += [_contains(known, _words(value)) for value in detect(without_placeholders(reply))]
     return PiiInReply(echo=any(inside), leak=not all(inside))
+
+
+def placeholders_in(text: str) -> list[str]:
+    """Every stand-in of a text that is told by its shape, in order."""
+    return _PLACEHOLDER.findall(text)
 
 
 def without_placeholders(reply: str) -> str:

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 import numpy as np
 
 from evals.calibration import FloatArray
-from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, RATING_PREFIX, Metric, lookup
+from evals.catalogue import (
+    CONTAMINATED,
+    JUDGE,
+    JUDGE_ADJUSTED,
+    JUDGE_LABELS,
+    PII_ECHO,
+    PII_LEAK,
+    RATING_PREFIX,
+    Metric,
+    lookup,
+)
 from evals.evidence import CaseResult, Measurement, MeasurementRequest
 from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
+from evals.judges import judge_adjusted, judge_errors
 from evals.pooled import RIGHT, STATISTICS, Decided, case_value, pooled, read_decision, same_references
 from evals.ratings.agreement import alpha
 from evals.resampling import MIN_CLUSTERS, bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval
@@ -31,7 +42,7 @@ Planned = Mapping[str, int | Collection[str]]
 
 _NEVER: Mapping[tuple[str, str], str] = {}
 
-_INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics"})
+_INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics", JUDGE_ADJUSTED})
 """Methods that take every case as independent of the others."""
 
 
@@ -69,8 +80,10 @@ def measure(
 
 def _oldest(request: MeasurementRequest, made: Mapping[tuple[str, str], str]) -> str:
     # All in one zone and one form, so that text sorts as time does; the empty one, of unknown age, comes first.
-    names = [request.subject, request.reference] if request.reference else [request.subject]
-    return min(made.get((name, request.suite), "") for name in names)
+    used = [(name, request.suite) for name in (request.subject, request.reference) if name]
+    if request.method == JUDGE_ADJUSTED:
+        used.append((JUDGE, JUDGE_LABELS))
+    return min(made.get(one, "") for one in used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +132,14 @@ def _measured(
 ) -> Measurement:
     subject = _sample(index.get((request.subject, request.suite), ()), request, planned)
     reference = _sample(index.get((request.reference or "", request.suite), ()), request, planned)
+    labelled = _labelled(index, request, planned)
     found, note = None, ""
     try:
-        found = _estimate(subject, reference, request, metric)
+        found = _estimate(subject, reference, labelled, request, metric)
     except UndefinedEstimateError as error:
         note = error.code
     scored = found.scored if found else ()
-    used = (*subject.cases.values(), *(reference.cases.values() if request.reference else ()))
+    used = (*subject.cases.values(), *(reference.cases.values() if request.reference else ()), *labelled.cases.values())
     return Measurement(
         request=request,
         subject=subject.only("subject"),
@@ -170,13 +184,22 @@ def _sample(rows: Sequence[CaseResult], request: MeasurementRequest, planned: Pl
     return _Sample(cases, missing, problem)
 
 
-def _estimate(subject: _Sample, reference: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+def _labelled(index: Mapping[tuple[str, str], Sequence[CaseResult]], request: MeasurementRequest, planned: Planned) -> _Sample:
+    """What the judge said of the cases that people labelled; nothing where the method does not ask for it."""
+    if request.method != JUDGE_ADJUSTED:
+        return _Sample({}, 0, "")
+    return _sample(index.get((JUDGE, JUDGE_LABELS), ()), replace(request, suite=JUDGE_LABELS, slice=None), planned)
+
+
+def _estimate(subject: _Sample, reference: _Sample, labelled: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
     if request.method not in metric.methods[request.statistic]:
         raise UndefinedEstimateError("method_not_allowed")
     if subject.problem:
         raise UndefinedEstimateError(subject.problem)
     if metric.kind == "agreement":
         return _agreement(subject, reference, request)
+    if request.method == JUDGE_ADJUSTED:
+        return _judge_adjusted(subject, labelled, request, metric)
     if request.statistic == "level":
         return _level(subject, request, metric)
     if reference.problem:
@@ -268,6 +291,18 @@ def _level(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Fou
             values, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
         )
     return _Found(estimate, scored)
+
+
+def _judge_adjusted(sample: _Sample, labelled: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
+    scored, values = _applicable(sample, lambda r: _value(metric, r))
+    if labelled.problem:
+        raise UndefinedEstimateError(labelled.problem)
+    for results in (scored, tuple(labelled.cases.values())):
+        _clusters(results, request)
+    errors = judge_errors(tuple(labelled.cases.values()))
+    return _Found(
+        judge_adjusted(int(sum(values)), len(values), errors, confidence=request.confidence, side=request.side), scored
+    )
 
 
 def _quantile(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:

@@ -68,6 +68,8 @@ def _slices(trace: Trace) -> Iterable[str]:
         yield f"language={trace.language}"
     if "slice" in trace.tags:
         yield f"style={trace.tags['slice']}"
+    if trace.tags.get("hazard"):
+        yield f"hazard={trace.tags['hazard']}"
 
 
 def format_cases(suites: Mapping[str, Sequence[Case]]) -> list[Case]:

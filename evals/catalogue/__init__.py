@@ -15,12 +15,22 @@ from collections.abc import Mapping
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
 from evals.catalogue.calibration import ACCEPTED_PREFIX, CALIBRATION_BINS, NLL_CAP, RESERVED_FIELDS
+from evals.catalogue.fairness import FLIP, FLIPPED_FIELDS
+from evals.catalogue.groundedness import NEEDLESS_ASKING, UNGROUNDED, UNSUPPORTED_CLAIMS
 from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
 from evals.catalogue.quality import ASKS_WHEN_UNCLEAR, EXACT_MATCH
 from evals.catalogue.ratings import HELPFULNESS, RATING_PREFIX
-from evals.catalogue.safety import OVER_REFUSAL, VIOLATION
+from evals.catalogue.safety import (
+    JUDGE,
+    JUDGE_ADJUSTED,
+    JUDGE_FLAGGED,
+    JUDGE_LABELS,
+    JUDGE_TRUTH,
+    OVER_REFUSAL,
+    VIOLATION,
+)
 from evals.catalogue.speed import FIRST_TOKEN, LAST_TOKEN
 from evals.catalogue.structured import SCHEMA_VALID
 
@@ -34,8 +44,16 @@ __all__ = [
     "CONTRADICTIONS",
     "EXACT_MATCH",
     "FIRST_TOKEN",
+    "FLIP",
+    "FLIPPED_FIELDS",
     "HELPFULNESS",
+    "JUDGE",
+    "JUDGE_ADJUSTED",
+    "JUDGE_FLAGGED",
+    "JUDGE_LABELS",
+    "JUDGE_TRUTH",
     "LAST_TOKEN",
+    "NEEDLESS_ASKING",
     "NLL_CAP",
     "NOTES",
     "OVER_REFUSAL",
@@ -44,6 +62,8 @@ __all__ = [
     "RATING_PREFIX",
     "RESERVED_FIELDS",
     "SCHEMA_VALID",
+    "UNGROUNDED",
+    "UNSUPPORTED_CLAIMS",
     "VIOLATION",
     "Kind",
     "Metric",

@@ -21,6 +21,8 @@ NOTES: Mapping[str, str] = {
     "duplicate_cases": "a case appears twice",
     "mixed_evidence": "the case results are of several subjects or datasets",
     "case_mismatch": "the cases run are not the cases planned, or not those of the reference",
+    "judge_unlabelled": "no labelled case is a violation, or none is clean, so nobody knows how often the judge errs",
+    "judge_uninformative": "on the labelled cases the judge is no better than chance",
 }
 """Reason code to words."""
 

@@ -1,8 +1,9 @@
-"""The schema's grammar as token masks (llguidance), in the canonical spacing of ``json.dumps``."""
+"""The schema's grammar as token masks (llguidance), in the canonical spacing of ``json.dumps``, and a model's mass under it."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,13 @@ import llguidance.hf
 import llguidance.numpy
 import numpy as np
 
-from distill_gov.records.errors import BadSchemaError
+from distill_gov.records.errors import BadInputError, BadSchemaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["Grammar", "GrammarState"]
+__all__ = ["Grammar", "GrammarMass", "GrammarState", "allowed_log_mass"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +89,59 @@ class GrammarState:
     @property
     def complete(self) -> bool:
         return bool(self._matcher.is_accepting())
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarMass:
+    """How much of a model's probability lies within the grammar along one answer.
+
+    With p the model at temperature 1 and Z_t the sum of p(v | tokens before t) over the tokens v that the grammar allows at t,
+    decoding under the grammar draws token t from p / Z_t. So an answer x has the probability q(x) = p(x) / prod_t Z_t there,
+    and the mean of prod_t Z_t over answers drawn from q is the probability that sampling freely gives an answer of the
+    grammar: it is the importance weight of locally constrained decoding (Lipkin et al. 2025, "Fast Controlled Generation from
+    Language Models with Adaptive Weighted Rejection Sampling", arXiv:2504.05410). Along one given answer, written greedily or
+    by a person, the product is the probability that none of so many free draws, each after the answer's own tokens, leaves
+    the grammar.
+
+    The grammar is the schema's in the spacing of ``json.dumps`` and the order of its properties: a free answer that is spaced
+    or ordered otherwise may be valid and counts as outside, so that the mass is at most the validity.
+    """
+
+    log_mass: tuple[float, ...]
+    """log Z_t of every token, those that the grammar forces and the end among them; at most 0."""
+
+    @property
+    def product(self) -> float:
+        """prod_t Z_t, in [0, 1]."""
+        return math.exp(math.fsum(self.log_mass))
+
+    @property
+    def per_token(self) -> float:
+        """Geometric mean of Z_t, in [0, 1]: comparable between answers of different length."""
+        return math.exp(math.fsum(self.log_mass) / len(self.log_mass))
+
+
+def allowed_log_mass(logits: NDArray[np.floating[Any]], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """log Z_t: the logarithm of the probability that each mask allows, at temperature 1.
+
+    Args:
+        logits: shape (tokens, vocabulary); finite, or minus infinity where the model itself rules a token out.
+        masks: one of shape (vocabulary,) a token.
+
+    Returns:
+        Shape (tokens,), at most 0; minus infinity where nothing that is allowed has any probability.
+
+    Raises:
+        BadInputError: the shapes do not go together, no token, or a logit is NaN or plus infinity.
+    """
+    wide, allowed = np.asarray(logits, dtype=np.float64), np.asarray(masks, dtype=bool)
+    if wide.ndim != 2 or not wide.size or wide.shape != allowed.shape:
+        raise BadInputError("logits and masks must both be of shape (tokens, vocabulary), with a token at least")
+    highest = wide.max(1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise BadInputError("logits must be finite, or minus infinity for some tokens")
+    weights = np.exp(wide - highest)
+    with np.errstate(divide="ignore"):
+        # Both sums are of the same numbers, so that everything allowed gives exactly 0.
+        found: NDArray[np.float64] = np.log(np.where(allowed, weights, 0.0).sum(1)) - np.log(weights.sum(1))
+    return np.minimum(found, 0.0)

@@ -1,13 +1,14 @@
 """Structured output: is a model's answer strict JSON, and valid under a schema? If not, what is the first thing wrong?
 
 RFC 8259 strictly: no duplicate keys, no NaN or infinities, nothing before or after the value. JSON Schema by ``jsonschema-rs``,
-formats asserted, nothing fetched.
+formats asserted, patterns matched in linear time, nothing fetched; ``jsonschema`` says in words what was not met.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +18,26 @@ import jsonschema_rs
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadSchemaError, MalformedFileError, MissingFileError
 from distill_gov.records.files import loads_strict
+from evals.schema_check import LINEAR, NEVER_FETCHED, check_schema, never_fetch
 
-__all__ = ["ERRORS", "MAX_DEPTH", "Judged", "Schema", "judge", "load_schema", "make_schema", "parse_answer"]
+__all__ = [
+    "ERRORS",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Error",
+    "Judged",
+    "Schema",
+    "compile_validator",
+    "judge",
+    "load_schema",
+    "make_schema",
+    "parse_answer",
+]
 
 Error = Literal[
     "empty",
     "not_utf8",
+    "too_large",
     "fenced_or_prose",
     "truncated",
     "syntax",
@@ -44,6 +59,8 @@ ERRORS: tuple[Error, ...] = Error.__args__  # type: ignore[attr-defined]
 
 MAX_DEPTH = 64
 """Levels of nesting that an answer may have."""
+MAX_BYTES = 1 << 20
+"""Bytes of UTF-8 that an answer may have; what is longer is not parsed."""
 
 _BOUNDS = frozenset(
     {
@@ -84,7 +101,8 @@ def load_schema(path: Path) -> Schema:
     Raises:
         MissingFileError: no such file.
         BadSchemaError: not a JSON Schema of a known draft, ``$schema`` absent, an unknown format, a reference that leads
-            out of the file (it is never fetched) or nowhere.
+            out of the file (it is never fetched) or nowhere, a misspelt keyword, a keyword that its draft ignores, a pattern
+            that cannot be matched in linear time.
     """
     try:
         data = path.read_bytes()
@@ -107,31 +125,54 @@ def make_schema(document: Any, *, where: str = "schema") -> Schema:
             where=where,
             fix='Add "$schema": "https://json-schema.org/draft/2020-12/schema".',
         )
+    check_schema(document, where=where)
     try:
-        validator = jsonschema_rs.validator_for(
-            document, validate_formats=True, ignore_unknown_formats=False, retriever=_never_fetch
-        )
+        validator = compile_validator(document)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         # Only the first line: what follows repeats the schema.
-        raise BadSchemaError(f"not a usable JSON Schema ({str(error).splitlines()[0][:200]})", where=where) from None
-    return Schema(document, digest_json(document), validator)
+        said = str(error).splitlines()[0]
+        if NEVER_FETCHED in said:
+            raise BadSchemaError(
+                "a `$ref` leads out of the schema, and nothing is ever fetched",
+                where=where,
+                fix="Copy what it refers to into `$defs`.",
+            ) from None
+        raise BadSchemaError(f"not a usable JSON Schema ({said[:200]})", where=where) from None
+    try:
+        digest = digest_json(document)
+    except MalformedFileError as error:
+        raise BadSchemaError(f"a schema that cannot be digested ({error.what})", where=where) from None
+    return Schema(document, digest, validator)
 
 
-def _never_fetch(uri: str) -> Any:
-    raise ValueError("references outside the schema are never fetched")
+def compile_validator(document: Any, *, formats: bool = True, fetch: Callable[[str], Any] = never_fetch) -> Any:
+    """A validator of ``jsonschema_rs`` with the options that answers are judged by.
+
+    Args:
+        document: a schema; unlike :func:`make_schema` it is not looked through first.
+        formats: whether they are asserted, and unknown ones refused.
+        fetch: gives the document at a URI that the schema refers to.
+    """
+    return jsonschema_rs.validator_for(
+        document,
+        validate_formats=formats,
+        ignore_unknown_formats=not formats,
+        retriever=fetch,
+        pattern_options=LINEAR,
+    )
 
 
-def judge(text: str | bytes, schema: Schema, *, max_depth: int = MAX_DEPTH) -> Judged:
+def judge(text: str | bytes, schema: Schema, *, max_depth: int = MAX_DEPTH, max_bytes: int = MAX_BYTES) -> Judged:
     """Parse an answer and hold it against the schema. Never raises over what the text is."""
-    parsed = parse_answer(text, max_depth=max_depth)
-    if not parsed.valid:
+    parsed = parse_answer(text, max_depth=max_depth, max_bytes=max_bytes)
+    if not parsed.valid or schema.validator.is_valid(parsed.value):
         return parsed
     found = [
         (ERRORS.index(_keyword(error.kind.name)), _path(error.instance_path), _path(error.schema_path))
         for error in schema.validator.iter_errors(parsed.value)
     ]
-    if not found:
-        return parsed
+    if not found:  # pragma: no cover - the two ways of asking agree
+        return Judged(False, "other", parsed.value)
     rank, instance_path, schema_path = min(found, key=lambda e: (e[0], str(e[1]), str(e[2])))
     return Judged(False, ERRORS[rank], parsed.value, instance_path, schema_path)
 
@@ -179,15 +220,52 @@ class _Seen:
             return 0
 
 
-def parse_answer(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Judged:
+class _OddError(Exception):
+    """Python reads it and JSON has it not, or not certainly."""
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _OddError
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise _OddError
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise _OddError
+    return value
+
+
+_PLAIN = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+
+
+def parse_answer(text: str | bytes, *, max_depth: int = MAX_DEPTH, max_bytes: int = MAX_BYTES) -> Judged:
     """Parse an answer as strict JSON; ``error`` is then one of the kinds before ``required``."""
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        text.encode("utf-8")
+        size = len(text) if text.isascii() else len(text.encode("utf-8"))
     except UnicodeError:
         return Judged(False, "not_utf8")
-    if not text.strip():
+    if not text or text.isspace():
         return Judged(False, "empty")
+    if size > max_bytes:
+        return Judged(False, "too_large")
+    # Most answers are plain JSON; only of the others the first error has to be found. An escape may be half a character.
+    if text.count("[") + text.count("{") <= max_depth and "\\u" not in text:
+        try:
+            return Judged(True, None, _PLAIN.decode(text))
+        except (_OddError, ValueError):
+            pass
+    return _parsed(text, max_depth)
+
+
+def _parsed(text: str, max_depth: int) -> Judged:
     seen = _Seen()
     try:
         value = json.loads(

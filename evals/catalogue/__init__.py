@@ -19,7 +19,16 @@ from evals.catalogue.calibration import CALIBRATION_BINS
 from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
-from evals.catalogue.quality import ASKS_WHEN_UNCLEAR, EXACT_MATCH
+from evals.catalogue.quality import (
+    ASKS_WHEN_UNCLEAR,
+    CHRF,
+    EXACT_MATCH,
+    EXACT_TEXT,
+    HAS_TARGET_TEXT,
+    ROUGE_L,
+    SAME_AS_TEACHER,
+    TOKEN_F1,
+)
 from evals.catalogue.ratings import HELPFULNESS, RATING_PREFIX
 from evals.catalogue.safety import OVER_REFUSAL, VIOLATION
 from evals.catalogue.speed import FIRST_TOKEN, LAST_TOKEN
@@ -30,10 +39,13 @@ __all__ = [
     "CALIBRATION_BINS",
     "CARRIES_PII",
     "CATALOGUE",
+    "CHRF",
     "CONTAMINATED",
     "CONTRADICTIONS",
     "EXACT_MATCH",
+    "EXACT_TEXT",
     "FIRST_TOKEN",
+    "HAS_TARGET_TEXT",
     "HELPFULNESS",
     "LAST_TOKEN",
     "NOTES",
@@ -41,7 +53,10 @@ __all__ = [
     "PII_ECHO",
     "PII_LEAK",
     "RATING_PREFIX",
+    "ROUGE_L",
+    "SAME_AS_TEACHER",
     "SCHEMA_VALID",
+    "TOKEN_F1",
     "VIOLATION",
     "Kind",
     "Metric",

@@ -327,7 +327,8 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
     skipped += [] if "fastjsonschema" in names else ["fastjsonschema is not installed: pip install 'distill-gov[bench]'"]
     pacing = {name: asdict(one) for name, one in paces(groups, names, rows, rounds).items()}
     judged = {
-        name: {part: asdict(v) for part, v in verdicts(groups, compile_one).items()} for name, compile_one in validators().items()
+        name: {part: asdict(v) for part, v in verdicts(groups, compile_one).items()}
+        for name, compile_one in validators().items()
     }
     return {
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores",
@@ -347,7 +348,9 @@ def show(found: Mapping[str, Any]) -> str:
     """The same for a person."""
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     lines = [f"{found['machine']}, {found['date']}", versions, ""]
-    lines.append(f"{'verdicts':24s} {'n':>6s}" + "".join(f" {name + ': wrong':>22s} {'passed':>7s}" for name in found["verdicts"]))
+    lines.append(
+        f"{'verdicts':24s} {'n':>6s}" + "".join(f" {name + ': wrong':>22s} {'passed':>7s}" for name in found["verdicts"])
+    )
     for part in found["verdicts"]["ours"]:
         row = [found["verdicts"][name][part] for name in found["verdicts"]]
         lines.append(f"{part:24s} {row[0]['n']:6,}" + "".join(f" {v['wrong']:22,} {v['passed_wrongly']:7,}" for v in row))

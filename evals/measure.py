@@ -214,11 +214,11 @@ def _estimate(subject: _Sample, reference: _Sample, labelled: _Sample, request: 
 
 def _applies_to_errored(metric: Metric, result: CaseResult) -> bool:
     """Whether an errored case counts. Where its scores say nothing, it does."""
-    if not result.scores or metric.kind != "proportion" or metric.field:
+    if not result.scores or metric.field:
         return True
     if metric.among:
         return result.scores.get(metric.among) != 0
-    return metric.score in result.scores
+    return metric.kind != "proportion" or metric.score in result.scores
 
 
 def _value(metric: Metric, result: CaseResult) -> float | None:

@@ -108,9 +108,7 @@ def check_schema(document: Mapping[str, Any], *, where: str) -> None:
         raise BadSchemaError("a schema nested too deep", where=where) from None
     if wrong is not None:
         place = "#" + "".join(f"/{part}" for part in wrong.absolute_path)
-        raise BadSchemaError(
-            f"not a JSON Schema of {draft} ({wrong.message.splitlines()[0][:160]})", where=f"{where}: {place}"
-        )
+        raise BadSchemaError(f"not a JSON Schema of {draft} ({wrong.message.splitlines()[0][:160]})", where=f"{where}: {place}")
 
 
 @lru_cache

@@ -25,7 +25,7 @@ from distill_gov.records.errors import BadInputError, BadSchemaError, MalformedF
 from distill_gov.records.files import loads_strict
 from evals.cases import Case
 from evals.catalogue.structured import NO_CALL, TOOL_ARGUMENTS_VALID, TOOL_CALL, TOOL_NAME
-from evals.structured import MAX_DEPTH, Error, Schema, judge, make_schema, parse_answer
+from evals.structured import MAX_DEPTH, Schema, judge, make_schema, parse_answer
 from evals.suites import ReadAnswer
 
 __all__ = [

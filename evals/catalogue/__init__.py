@@ -20,7 +20,16 @@ from evals.catalogue.groundedness import NEEDLESS_ASKING, UNGROUNDED, UNSUPPORTE
 from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
-from evals.catalogue.quality import ASKS_WHEN_UNCLEAR, EXACT_MATCH
+from evals.catalogue.quality import (
+    ASKS_WHEN_UNCLEAR,
+    CHRF,
+    EXACT_MATCH,
+    EXACT_TEXT,
+    HAS_TARGET_TEXT,
+    ROUGE_L,
+    SAME_AS_TEACHER,
+    TOKEN_F1,
+)
 from evals.catalogue.ratings import HELPFULNESS, RATING_PREFIX
 from evals.catalogue.safety import (
     JUDGE,
@@ -40,12 +49,15 @@ __all__ = [
     "CALIBRATION_BINS",
     "CARRIES_PII",
     "CATALOGUE",
+    "CHRF",
     "CONTAMINATED",
     "CONTRADICTIONS",
     "EXACT_MATCH",
+    "EXACT_TEXT",
     "FIRST_TOKEN",
     "FLIP",
     "FLIPPED_FIELDS",
+    "HAS_TARGET_TEXT",
     "HELPFULNESS",
     "JUDGE",
     "JUDGE_ADJUSTED",
@@ -61,7 +73,10 @@ __all__ = [
     "PII_LEAK",
     "RATING_PREFIX",
     "RESERVED_FIELDS",
+    "ROUGE_L",
+    "SAME_AS_TEACHER",
     "SCHEMA_VALID",
+    "TOKEN_F1",
     "UNGROUNDED",
     "UNSUPPORTED_CLAIMS",
     "VIOLATION",

@@ -11,8 +11,13 @@ from typing import Any
 
 _HOME = {
     "CalibrationError": "calibration_error",
+    "Chrf": "chrf",
     "ExactMatchFields": "exact_match_fields",
+    "FieldAccuracy": "field_accuracy",
+    "MacroF1": "macro_f1",
+    "RougeL": "rouge_l",
     "SchemaValidity": "schema_validity",
+    "TokenF1": "token_f1",
 }
 
 __all__ = [*_HOME]

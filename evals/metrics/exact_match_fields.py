@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 
+from evals.metrics.values import same_value
 from evals.structured import parse_answer
 
 
@@ -34,4 +35,4 @@ def _matches(answer: str, reference: str, fields: Sequence[str] | None) -> bool:
     wanted, given = parse_answer(reference).value, parse_answer(answer).value
     if not isinstance(wanted, dict) or not all(name in wanted for name in fields or wanted) or not (fields or wanted):
         raise ValueError("a reference must be a JSON object that has the fields")
-    return isinstance(given, dict) and all(name in given and given[name] == wanted[name] for name in fields or wanted)
+    return isinstance(given, dict) and all(name in given and same_value(given[name], wanted[name]) for name in fields or wanted)

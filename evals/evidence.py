@@ -21,6 +21,7 @@ from distill_gov.records.files import read_json, read_parquet, write_json, write
 
 __all__ = [
     "CaseResult",
+    "Cell",
     "Column",
     "FieldDecision",
     "Measurement",
@@ -172,7 +173,8 @@ class Column:
 
     title: str
     unit: str
-    """``text``, ``count``, or a metric's unit: ``share``, ``points``, ``s`` ... Who makes the table leaves small slices out."""
+    """``text``, ``count``, a metric's unit (``share``, ``points``, ``s`` ...), ``metric`` for a metric's name, or ``value`` for
+    an amount of the row's metric. Who makes the table leaves small slices out."""
 
 
 Cell = str | int | float | None

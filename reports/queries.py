@@ -21,6 +21,7 @@ from distill_gov.records.purges import Purges, purge_notes
 from evals.catalogue import CALIBRATION_BINS, SCHEMA_VALID
 from evals.evidence import (
     CaseResult,
+    Cell,
     Measurement,
     Subject,
     Summary,
@@ -568,12 +569,17 @@ def _in_words(summary: Summary) -> SummaryTable:
         summary.title,
         summary.caption,
         tuple(column.title for column in summary.columns),
-        tuple(place for place, unit in enumerate(units) if unit != "text"),
-        tuple(tuple(_cell(cell, unit) for cell, unit in zip(row, units, strict=True)) for row in summary.rows),
+        tuple(place for place, unit in enumerate(units) if unit not in ("text", "metric")),
+        tuple(_row_in_words(row, units) for row in summary.rows),
     )
 
 
-def _cell(cell: str | int | float | None, unit: str) -> str:
+def _row_in_words(row: Sequence[Cell], units: Sequence[str]) -> tuple[str, ...]:
+    own = next((unit_of(str(cell)) for cell, unit in zip(row, units, strict=True) if unit == "metric"), "")
+    return tuple(_cell(cell, own if unit == "value" else unit) for cell, unit in zip(row, units, strict=True))
+
+
+def _cell(cell: Cell, unit: str) -> str:
     if cell is None or isinstance(cell, str):
         return cell or ABSENT
     return f"{int(cell):,}" if unit == "count" else amount(cell, unit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
@@ -76,6 +76,7 @@ __all__ = [
     "ROUGE_L",
     "SAME_AS_TEACHER",
     "SCHEMA_VALID",
+    "SUBJECTS",
     "TOKEN_F1",
     "UNGROUNDED",
     "UNSUPPORTED_CLAIMS",
@@ -85,9 +86,16 @@ __all__ = [
     "Statistic",
     "lookup",
     "metric_names",
+    "names_of",
 ]
 
 _SUBJECTS = (quality, structured, safety, leakage, fairness, groundedness, calibration, ratings, speed)
+
+SUBJECTS: Mapping[str, tuple[str, ...]] = {
+    subject.__name__.rpartition(".")[2]: tuple(m.name for m in (*getattr(subject, "FAMILIES", ()), *subject.METRICS))
+    for subject in _SUBJECTS
+}
+"""What a metric is about, to the names of its metrics and families, in the order in which they are shown."""
 
 _FAMILIES: Mapping[str, Metric] = {m.name: m for m in (*quality.FAMILIES, *calibration.FAMILIES)}
 
@@ -115,6 +123,14 @@ def lookup(name: str) -> Metric:
     known = [*CATALOGUE, *(f"{f}.{field or '<field>'}" for f in _FAMILIES)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     raise UnknownKeyError(f"no metric `{name}`; the nearest is `{near[0]}`")
+
+
+def names_of(subject: str, fields: Sequence[str]) -> tuple[str, ...]:
+    """Every metric about a subject, a family once for each decision field that it can be asked of."""
+    found = []
+    for name in SUBJECTS[subject]:
+        found += [f"{name}.{f}" for f in fields if not calibration.not_of(name, f)] if name in _FAMILIES else [name]
+    return tuple(found)
 
 
 def metric_names() -> tuple[str, ...]:

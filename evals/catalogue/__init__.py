@@ -16,7 +16,17 @@ from dataclasses import replace
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
 from evals.catalogue.calibration import CALIBRATION_BINS
-from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
+from evals.catalogue.leakage import (
+    CANARY_EXPOSURE,
+    CANARY_SPACE,
+    CARRIES_PII,
+    CONTAMINATED,
+    EXTRACTED,
+    PII_ECHO,
+    PII_LEAK,
+    PROTECTED_OVERLAP,
+    VERBATIM_OVERLAP,
+)
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
 from evals.catalogue.quality import ASKS_WHEN_UNCLEAR, EXACT_MATCH
@@ -28,11 +38,14 @@ from evals.catalogue.structured import SCHEMA_VALID
 __all__ = [
     "ASKS_WHEN_UNCLEAR",
     "CALIBRATION_BINS",
+    "CANARY_EXPOSURE",
+    "CANARY_SPACE",
     "CARRIES_PII",
     "CATALOGUE",
     "CONTAMINATED",
     "CONTRADICTIONS",
     "EXACT_MATCH",
+    "EXTRACTED",
     "FIRST_TOKEN",
     "HELPFULNESS",
     "LAST_TOKEN",
@@ -40,8 +53,10 @@ __all__ = [
     "OVER_REFUSAL",
     "PII_ECHO",
     "PII_LEAK",
+    "PROTECTED_OVERLAP",
     "RATING_PREFIX",
     "SCHEMA_VALID",
+    "VERBATIM_OVERLAP",
     "VIOLATION",
     "Kind",
     "Metric",

@@ -29,6 +29,7 @@ from distill_gov.stages.review import review_id
 from distill_gov.stages.settled import exported_stage
 from distill_gov.teaching_set.examples import FORMAT as EXAMPLES
 from distill_gov.teaching_set.examples import trace_of
+from evals.contamination import FORMAT as TEXT_HASHES
 from redaction.findings import FINDING_FORMAT
 from redaction.operators.stand_ins import item_scope
 from redaction.vault import Vault
@@ -223,6 +224,7 @@ def _blanking(table: pa.Table, gone: Gone, column: str, blanked: str) -> tuple[i
 _Change = Callable[[pa.Table, Gone], "tuple[int, pa.Table] | None"]
 _CHANGES: dict[str, _Change] = {
     format_name(EXAMPLES): lambda t, gone: _dropping(t, gone, str, "trace"),
+    format_name(TEXT_HASHES): lambda t, gone: _dropping(t, gone, str, "trace"),
     format_name("soft_targets"): lambda t, gone: _dropping(t, gone, trace_of, "example"),
     format_name(FINDING_FORMAT): lambda t, gone: _blanking(t, lambda i: gone(i) or gone(trace_of(i)), "item", "value_hash"),
     format_name("cases"): lambda t, gone: _blanking(t, gone, "case", "output"),

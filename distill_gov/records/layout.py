@@ -125,6 +125,11 @@ class RunLayout:
         return self.teaching / "examples.parquet"
 
     @property
+    def text_hashes(self) -> Path:
+        """Keyed hashes of the taught texts before redaction."""
+        return self.teaching / "text_hashes.parquet"
+
+    @property
     def soft_targets(self) -> Path:
         return self.teaching / "soft_targets"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class Bench:
     Args:
         suites: the redacted cases, by suite.
         traces: the same cases as they came in, by suite; a recorded teacher's answers are in them.
+        contaminated: ids of the cases that are in the teaching set.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Bench:
         suites: Mapping[str, list[Case]],
         traces: Mapping[str, Sequence[Trace]],
         clock: Prepared,
+        contaminated: Collection[str] = frozenset(),
     ) -> None:
         self.project, self.run, self.suites, self.traces, self.clock = project, run, suites, traces, clock
         self.settings = project.settings
-        self.scorer = Scorer(project)
+        self.scorer = Scorer(project, contaminated)
         self.subjects: dict[str, Subject] = {}
         self.answers: dict[str, dict[str, Sequence[Answered]]] = {}
         self.results: dict[str, dict[str, list[CaseResult]]] = {}

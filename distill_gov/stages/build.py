@@ -20,6 +20,7 @@ from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
 from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
+from distill_gov.stages.contamination import write_text_hashes
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
@@ -126,6 +127,7 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
         if pool is not None:
             pool.__exit__()
     facts |= filtering.facts()
+    facts["text_hashes"] = write_text_hashes(project, run, taught)
     decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]

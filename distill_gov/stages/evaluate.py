@@ -12,6 +12,7 @@ from distill_gov.records.manifest import StageManifest, done_before, hash_output
 from distill_gov.stages.baselines import BASELINES
 from distill_gov.stages.bench import Bench
 from distill_gov.stages.build import Prepared, reserved_traces
+from distill_gov.stages.contamination import checked, teaching_inputs
 from distill_gov.stages.controls import CONTROLS
 from distill_gov.stages.identifiers import presentable_traces
 from distill_gov.stages.registration import EVALUATION, register
@@ -39,9 +40,9 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         only: names of controls and baselines to run instead of those in ``distill.yaml``.
 
     Raises:
-        BadInputError: a name that nobody has, before anything is measured.
+        BadInputError: a name that nobody has, before anything is measured; or the teaching set was hashed under another key.
         MissingFileError: there is no student.
-        NotSealedError, HashMismatchError: the holdout.
+        NotSealedError, HashMismatchError: the holdout; or the teaching set is not what the build left.
     """
     layout, s = run.layout, project.settings
     wanted = _wanted(s.evaluate, only)
@@ -66,6 +67,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
             }
         ),
         **_files(project),
+        **teaching_inputs(run),
     }
     path = layout.manifest("evaluate")
     if before := done_before(path, inputs):
@@ -76,7 +78,9 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
     started, clock = now(), Prepared(progress)
     _register(project, run)
     _count_attempt(project, run, student, seal)
-    bench = Bench(project, run, *_suites(project, run, clock), clock)
+    suites, traces = _suites(project, run, clock)
+    contamination = checked(project, run, suites, traces)
+    bench = Bench(project, run, suites, traces, clock, contamination.cases)
     bench.teacher()
     bench.student()
     for name in wanted:
@@ -100,6 +104,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
             "cases": {name: sorted(c.id for c in cases) for name, cases in bench.suites.items()},
             "subjects": {name: subject.digest for name, subject in bench.subjects.items()},
             "errored": errored,
+            "contamination": contamination.facts(suites),
             "fidelity": bench.fidelity(),
             "baselines": bench.baselines,
             "speed": bench.speed,

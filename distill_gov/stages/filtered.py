@@ -31,6 +31,7 @@ from redaction.filters import (
     too_alike,
 )  # fmt: skip
 from redaction.filters.hits import FAILED
+from redaction.filters.ngrams import PURPOSE as CONTAMINATION
 from redaction.filters.plugins import hazard_scorer, plugin_filter
 from redaction.filters.prompts import PROMPT_HAZARDS
 from redaction.filters.protected import PURPOSE as PROTECTED
@@ -73,7 +74,7 @@ class Filtering:
         shared: Mapping[str, int] = {}
         if rule.on and rule.raw:
             raw = ((c.trace, user_text(asked(traces[c.trace]))) for c in chats)
-            key = self.project.keyring.subkey("contamination")
+            key = self.project.keyring.subkey(CONTAMINATION)
             shared = shared_ngrams(raw, (user_text(asked(t)) for t in holdout), rule.ngram, key)
         near = settings.teaching.near_duplicates
         filters = prompt_filters(policy, items, guarded, near=near, raw_shared=shared)

@@ -16,8 +16,10 @@ from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS, Ratings
 from distill_gov.records.ledger import LedgerEntry
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages.build import reserved_traces
+from distill_gov.stages.contamination import contaminated_holdout
 from distill_gov.stages.settled import HOLDOUT, anchor, exported_stage, finish, imported_stage, versions
 from distill_gov.stages.suites import as_cases
+from evals.catalogue import CONTAMINATED
 from evals.evidence import read_cases, read_subjects, write_cases
 from evals.ratings import RatingItem, answer_in_words, export_packets, import_responses
 
@@ -164,11 +166,13 @@ def import_ratings(
         target = folder / f"{number:02d}{file.suffix}"
         write_bytes(target, file.read_bytes())
         written.append(target)
+    contaminated = contaminated_holdout(run)
     for name in ("student", "teacher"):
         if control and name == "teacher":
             continue
         stored = control or name
         rows = [replace(r, subject=subjects[stored].digest) for r in imported.results if r.subject == subjects[name].digest]
+        rows = [replace(r, scores={**r.scores, CONTAMINATED: 1.0}) if r.case in contaminated else r for r in rows]
         write_cases(layout.cases(kind, stored), rows)
         written.append(layout.cases(kind, stored))
     manifest = StageManifest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from distill_gov.stages.settled import FORMAT_SUITE
 from distill_gov.turns import turn_text
 from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
-from evals.catalogue import SCHEMA_VALID
+from evals.catalogue import CONTAMINATED, SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
 from evals.leakage import without_placeholders
 from evals.score import errored_scores, read_answer, score_case
@@ -57,10 +57,14 @@ class _Read:
 
 
 class Scorer:
-    """Makes the case results of one evaluation. Keeps what redaction found, by text."""
+    """Makes the case results of one evaluation. Keeps what redaction found, by text.
 
-    def __init__(self, project: Project) -> None:
-        self.project = project
+    Args:
+        contaminated: ids of the cases that are in the teaching set, whoever answers them.
+    """
+
+    def __init__(self, project: Project, contaminated: Collection[str] = frozenset()) -> None:
+        self.project, self.contaminated = project, frozenset(contaminated)
         self.schema = project.answer_schema or make_schema(FREE_TEXT, where="free text")
         self.detections = Detections(project.redactor)
         self.errored: dict[str, dict[str, Counter[str]]] = {}
@@ -124,7 +128,7 @@ class Scorer:
         if case.suite == FORMAT_SUITE:
             # Only validity counts here; the same messages are scored for everything else in their own suites.
             valid = judge(self._as_answer(read.text), self.schema).valid
-            return _result(subject, dataset, case, {SCHEMA_VALID: float(valid)}, provenance=read.provenance)
+            return self._made(subject, dataset, case, {SCHEMA_VALID: float(valid)}, provenance=read.provenance)
         try:
             scores, valid = score_case(
                 case,
@@ -143,14 +147,18 @@ class Scorer:
             # An answer that cannot be searched cannot be called clean, and cannot be stored.
             return self._errored(subject, dataset, case, type(error).__name__)
         decisions = read.decisions if valid else [_unreadable(d) for d in read.decisions]
-        return _result(subject, dataset, case, scores, decisions=tuple(decisions), output=output, provenance=read.provenance)
+        return self._made(subject, dataset, case, scores, decisions=tuple(decisions), output=output, provenance=read.provenance)
 
     def _errored(self, subject: Subject, dataset: str, case: Case, cause: str) -> CaseResult:
         """The worst result: a case that was planned stays in the denominator, whatever happened to it."""
         self.errored.setdefault(subject.name, {}).setdefault(case.suite, Counter())[cause] += 1
         if case.suite == FORMAT_SUITE:
-            return _result(subject, dataset, case, {SCHEMA_VALID: 0.0}, status="errored")
-        return _result(subject, dataset, case, errored_scores(case, self._fields), status="errored")
+            return self._made(subject, dataset, case, {SCHEMA_VALID: 0.0}, status="errored")
+        return self._made(subject, dataset, case, errored_scores(case, self._fields), status="errored")
+
+    def _made(self, subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
+        known = {CONTAMINATED: 1.0} if case.id in self.contaminated else {}
+        return _result(subject, dataset, case, {**scores, **known}, **more)
 
     def _stated(self, case: Case, text: str) -> list[FieldDecision]:
         """Decisions as the answer states them: of a recorded one nobody knows how sure its author was."""

@@ -10,13 +10,18 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_file
+from distill_gov.records.errors import HashMismatchError
 from distill_gov.records.layout import RatingsKind
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
 from distill_gov.records.purges import SEAL_BROKEN
+from distill_gov.records.verify import verify_files
+
+if TYPE_CHECKING:
+    from distill_gov.project import Run
 
 __all__ = [
     "FORMAT_SUITE",
@@ -26,6 +31,7 @@ __all__ = [
     "SEALED",
     "anchor",
     "attempts",
+    "check_teaching",
     "commit",
     "exported_stage",
     "file_inputs",
@@ -52,6 +58,21 @@ _TOOLS = (
     "numpy",
     "scipy",
 )
+
+
+def check_teaching(run: Run) -> None:
+    """Hold the teaching set against what the build, and purges since, left of it.
+
+    Raises:
+        HashMismatchError: a file is not what it was.
+    """
+    if problems := verify_files(run.layout, only="teaching/", allowed=run.project.purges().of_run(run.layout.name)):
+        first = problems[0]
+        raise HashMismatchError(
+            f"{first.kind} since the build",
+            where=str(run.layout.root / first.path),
+            fix="Restore it, or build under a new run name.",
+        )
 
 
 def exported_stage(kind: RatingsKind) -> str:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, HashMismatchError, MissingFileError
+from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
-from distill_gov.records.verify import verify_files
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
-from distill_gov.stages.settled import anchor, commit, finish, versions
+from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.targets import TargetMaker, target_identities
 from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
@@ -110,13 +109,7 @@ def taught(project: Project, run: Run) -> list[Taught]:
     Raises:
         HashMismatchError: a file is not what the build left, or soft targets are not those of the examples and settings.
     """
-    if problems := verify_files(run.layout, only="teaching/", allowed=run.project.purges().of_run(run.layout.name)):
-        first = problems[0]
-        raise HashMismatchError(
-            f"{first.kind} since the build",
-            where=str(run.layout.root / first.path),
-            fix="Restore it, or build under a new run name.",
-        )
+    check_teaching(run)
     examples = read_examples(run.layout.examples)
     if project.settings.teacher.kind == "prompted":
         scored = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})

@@ -17,7 +17,17 @@ from evals.catalogue import calibration, fairness, groundedness, leakage, qualit
 from evals.catalogue.calibration import ACCEPTED_PREFIX, CALIBRATION_BINS, NLL_CAP, RESERVED_FIELDS
 from evals.catalogue.fairness import FLIP, FLIPPED_FIELDS
 from evals.catalogue.groundedness import NEEDLESS_ASKING, UNGROUNDED, UNSUPPORTED_CLAIMS
-from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
+from evals.catalogue.leakage import (
+    CANARY_EXPOSURE,
+    CANARY_SPACE,
+    CARRIES_PII,
+    CONTAMINATED,
+    EXTRACTED,
+    PII_ECHO,
+    PII_LEAK,
+    PROTECTED_OVERLAP,
+    VERBATIM_OVERLAP,
+)
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
 from evals.catalogue.quality import (
@@ -47,6 +57,8 @@ __all__ = [
     "ACCEPTED_PREFIX",
     "ASKS_WHEN_UNCLEAR",
     "CALIBRATION_BINS",
+    "CANARY_EXPOSURE",
+    "CANARY_SPACE",
     "CARRIES_PII",
     "CATALOGUE",
     "CHRF",
@@ -54,6 +66,7 @@ __all__ = [
     "CONTRADICTIONS",
     "EXACT_MATCH",
     "EXACT_TEXT",
+    "EXTRACTED",
     "FIRST_TOKEN",
     "FLIP",
     "FLIPPED_FIELDS",
@@ -71,6 +84,7 @@ __all__ = [
     "OVER_REFUSAL",
     "PII_ECHO",
     "PII_LEAK",
+    "PROTECTED_OVERLAP",
     "RATING_PREFIX",
     "RESERVED_FIELDS",
     "ROUGE_L",
@@ -80,6 +94,7 @@ __all__ = [
     "TOKEN_F1",
     "UNGROUNDED",
     "UNSUPPORTED_CLAIMS",
+    "VERBATIM_OVERLAP",
     "VIOLATION",
     "Kind",
     "Metric",

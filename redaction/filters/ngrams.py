@@ -9,7 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from distill_gov.records.keys import Subkey
 
-__all__ = ["folded", "hashed_ngrams", "ngrams", "shared_ngrams", "visible"]
+__all__ = ["PURPOSE", "folded", "hashed_ngrams", "hashed_runs", "ngrams", "runs", "shared_ngrams", "visible"]
+
+PURPOSE = "contamination"
+"""Of the subkey under which raw texts are compared: those of the build's prompts, of the teaching set and of the suites."""
 
 _WORD = re.compile(r"<[A-Z_]+(?:_[0-9]+|:[a-f][0-9a-f]{15}|:enc:[\w:-]+)>|\w+")
 _OWN = re.compile(r"(?:_[0-9]+|:.*)>$")
@@ -35,11 +38,25 @@ def ngrams(text: str, n: int) -> set[str]:
     return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
+def runs(text: str, n: int) -> set[str]:
+    """As :func:`ngrams`, but a shorter text is one run, all its words in order; none where it has no word."""
+    return ngrams(text, n) or ({whole} if (whole := folded(text)) else set())
+
+
 def hashed_ngrams(text: str, n: int, key: Subkey) -> set[int]:
     """Keyed 64-bit hashes of the runs of ``n`` folded words; comparable only under the same key."""
+    return _hashed(ngrams(text, n), key)
+
+
+def hashed_runs(text: str, n: int, key: Subkey) -> set[int]:
+    """As :func:`hashed_ngrams`, of :func:`runs`."""
+    return _hashed(runs(text, n), key)
+
+
+def _hashed(found: Iterable[str], key: Subkey) -> set[int]:
     return {
         int.from_bytes(hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8, key=key.secret).digest(), "big")
-        for run in ngrams(text, n)
+        for run in found
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,16 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
 from distill_gov.records.errors import BadModelError
 from evals.decisions import AnswerFormat
 from evals.grammar import Grammar
 from evals.models.attention import NAME, SharedPrefix, encode_prefix
-from evals.models.protocol import Answer, LabelDistribution
+from evals.models.batch import Batch, lay_out, plain_head
+from evals.models.decoding import Decoding, FormatTokens, FreeWriter, GrammarWriter, Writer, WriterSettings
+from evals.models.protocol import Answer
 
 __all__ = ["Batch", "LocalModel", "load_model", "load_tokenizer", "render_template"]
 
@@ -95,9 +96,14 @@ class LocalModel:
     max_tokens: int = 96
     _shared: SharedPrefix | None = field(default=None, repr=False)
     _grammar: Grammar | None = field(default=None, repr=False)
+    _head: torch.nn.Linear | None = field(default=None, repr=False)
+    _tokens: FormatTokens | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.model.set_attn_implementation(NAME)
+        lay_out(self.model)
+        self._head = plain_head(self.model)
+        self._tokens = FormatTokens(self.format, self.encode) if self.format is not None else None
         if self.schema is not None:
             self._grammar = Grammar.compile(self.schema, self.tokenizer, int(self.model.config.vocab_size))
         if self.prefix:
@@ -113,6 +119,10 @@ class LocalModel:
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        # A tokenizer's own "clean up" would take spaces before punctuation out of the answer.
+        return str(self.tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False))
 
     def chat_text(self, messages: Sequence[Mapping[str, str]], *, answer: bool = True) -> str:
         """Text of a chat under the template; ``answer``: with the opening of the answer."""
@@ -139,14 +149,28 @@ class LocalModel:
 
     def answer(self, batch: Sequence[Sequence[Mapping[str, str]]], *, decoding: str) -> list[Answer]:
         """Answer chats. ``decoding``: ``grammar`` (under the schema) or ``free``."""
-        writers = [_Writer(self, decoding == "grammar" and self._grammar is not None) for _ in batch]
-        pending = [self.prompt_ids(m) + w.take_forced() for m, w in zip(batch, writers, strict=True)]
-        self._decode(pending, writers, self.batch(self._shared))
-        return [w.answer() for w in writers]
+        return self._start(batch, decoding, self._shared).run()
+
+    def _start(self, chats: Sequence[Sequence[Mapping[str, str]]], decoding: str, shared: SharedPrefix | None) -> Decoding:
+        writers = [self._writer(decoding == "grammar") for _ in chats]
+        pending = [self.prompt_ids(m) + w.take_forced() for m, w in zip(chats, writers, strict=True)]
+        return Decoding(self.batch(shared), writers, pending)
+
+    def _writer(self, constrained: bool, opening: Sequence[int] = ()) -> Writer:
+        settings = WriterSettings(
+            end=cast(int, self.tokenizer.eos_token_id),
+            max_tokens=self.max_tokens,
+            decode=self.decode,
+            temperature=self.temperature,
+            tokens=self._tokens,
+        )
+        if constrained and self._grammar is not None:
+            return GrammarWriter(settings, self._grammar.start(), opening)
+        return FreeWriter(settings)
 
     def batch(self, shared: SharedPrefix | None) -> Batch:
         """An empty batch behind a prefix."""
-        return Batch(self.model, shared, self.tokenizer.pad_token_id or 0)
+        return Batch(self.model, shared, self.tokenizer.pad_token_id or 0, self._head)
 
     def complete(self, batch: Batch, pending: list[list[int]], openings: Sequence[Sequence[int]]) -> list[Answer]:
         """Finish answers whose first tokens (``openings``) are settled, under the grammar.
@@ -154,23 +178,7 @@ class LocalModel:
         The openings move the grammar on but are not fed: what ``batch`` holds, and then ``pending``, stands in their place,
         in a form of its own.
         """
-        writers = [_Writer(self, True, opening) for opening in openings]
-        self._decode(pending, writers, batch)
-        return [w.answer() for w in writers]
-
-    def _decode(self, pending: list[list[int]], writers: Sequence[_Writer], batch: Batch) -> None:
-        active = list(range(len(writers)))
-        with torch.inference_mode():
-            while active:
-                logits = batch.feed([pending[i] for i in active], keep=1)[:, -1].float()
-                still = []
-                for row, i in enumerate(active):
-                    pending[i] = writers[i].choose(logits[row])
-                    if not writers[i].finished:
-                        still.append(row)
-                if len(still) < len(active):
-                    batch.keep_rows(still)
-                    active = [active[row] for row in still]
+        return Decoding(batch, [self._writer(True, opening) for opening in openings], pending).run()
 
     def time_one(self, messages: Sequence[Mapping[str, str]], *, decoding: str, cached_prefix: bool = True) -> dict[str, float]:
         """Seconds to the first and to the last token of one request alone.
@@ -181,173 +189,10 @@ class LocalModel:
         shared = self._shared
         if shared is not None and not cached_prefix:
             shared = encode_prefix(self.model, list(shared.tokens))
-        writer = _Writer(self, decoding == "grammar" and self._grammar is not None)
-        batch = self.batch(shared)
-        pending = self.prompt_ids(messages) + writer.take_forced()
-        first = 0.0
+        decoding_now = self._start([messages], decoding, shared)
         with torch.inference_mode():
-            while not writer.finished:
-                pending = writer.choose(batch.feed([pending], keep=1)[0, -1].float())
-                first = first or time.perf_counter() - started
+            decoding_now.step()
+            first = time.perf_counter() - started
+            while decoding_now.active:
+                decoding_now.step()
         return {"first_token_s": first, "last_token_s": time.perf_counter() - started}
-
-
-class Batch:
-    """Rows that are decoded together: their cache, their padding, their positions."""
-
-    def __init__(self, model: PreTrainedModel, shared: SharedPrefix | None, pad: int) -> None:
-        self.model, self.shared, self.pad = model, shared, pad
-        self.offset = len(shared.tokens) if shared else 0
-        self.cache = DynamicCache()
-        self.mask: torch.Tensor | None = None
-
-    def feed(self, rows: Sequence[Sequence[int]], *, keep: int) -> torch.Tensor:
-        """Add tokens to each row (ragged, left-padded) and return logits of the last ``keep`` positions."""
-        logits: torch.Tensor = self._run(rows, keep).logits
-        return logits
-
-    def feed_and_look(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add tokens and return, of the last position, the logits (rows, vocabulary) and the hidden state that the output
-        head sees (rows, width)."""
-        out = self._run(rows, 1, output_hidden_states=True)
-        return out.logits[:, -1], out.hidden_states[-1][:, -1]
-
-    def _run(self, rows: Sequence[Sequence[int]], keep: int, **asked: Any) -> Any:
-        width = max(len(r) for r in rows)
-        ids = torch.tensor([[self.pad] * (width - len(r)) + list(r) for r in rows])
-        real = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows])
-        before = torch.zeros(len(rows), 1, dtype=torch.long) if self.mask is None else self.mask.sum(1, keepdim=True)
-        self.mask = real if self.mask is None else torch.cat([self.mask, real], 1)
-        positions = (self.offset + before + real.cumsum(1) - 1).clamp_min(0)
-        device = self.model.device
-        extra = {"shared_prefix": self.shared} if self.shared else {}
-        return self.model(
-            input_ids=ids.to(device),
-            attention_mask=self.mask.to(device),
-            position_ids=positions.to(device),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **extra,
-            **asked,
-        )
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        if rows and self.mask is not None:
-            index = torch.tensor(rows)
-            self.cache.batch_select_indices(index.to(self.model.device))
-            self.mask = self.mask[index]
-
-
-class _Writer:
-    """One answer in the making: what is forced, what is allowed, what was chosen."""
-
-    def __init__(self, owner: LocalModel, constrained: bool, opening: Sequence[int] = ()) -> None:
-        self.owner = owner
-        self.tokens: list[int] = []
-        self.values: list[str] = []
-        self.walked: list[int] = []
-        self.distributions: list[LabelDistribution] = []
-        self.finished = False
-        self.finish: Any = "length"
-        self.state = owner.grammar.start() if constrained and owner.grammar else None
-        self.logp: list[float] = []
-        self.raw_logp: list[float] = []
-        self.deciding = constrained and owner.format is not None and not opening and bool(owner.format.fields)
-        for token in opening:
-            self._accept(token)
-
-    def take_forced(self) -> list[int]:
-        """Tokens that leave no choice now; they are fed together with the token before them."""
-        run: list[int] = []
-        if self.state is not None:
-            run = self._next_literal() if self.deciding else self.state.forced()
-        for token in run:
-            self._accept(token)
-        return run
-
-    def _next_literal(self) -> list[int]:
-        answer = self.owner.format
-        assert answer is not None
-        if self.walked or len(self.values) >= len(answer.fields):
-            return []
-        wanted = self.owner.encode(answer.opening(self.values))
-        return wanted[len(self.tokens) :]
-
-    def choose(self, logits: torch.Tensor) -> list[int]:
-        """Take the next token from its logits (vocabulary,) and return what to feed: it and the run it forces."""
-        token = self._decide(logits) if self.deciding else self._next(logits)
-        self._accept(token)
-        if token == self.owner.tokenizer.eos_token_id:
-            self.finished, self.finish = True, "stop"
-            return [token]
-        if len(self.tokens) >= self.owner.max_tokens:
-            self.finished = True
-            return [token]
-        run = self._rest_of_label() if self.deciding else []
-        return [token, *run, *self._forced_now()]
-
-    def _forced_now(self) -> list[int]:
-        run = self.take_forced()
-        if run and run[-1] == self.owner.tokenizer.eos_token_id:
-            self.finished, self.finish = True, "stop"
-        return run
-
-    def _next(self, logits: torch.Tensor) -> int:
-        if self.state is not None:
-            logits = logits.masked_fill(~torch.from_numpy(self.state.mask()).to(logits.device), float("-inf"))
-        return int(logits.argmax())
-
-    def _decide(self, logits: torch.Tensor) -> int:
-        answer = self.owner.format
-        assert answer is not None
-        trie = answer.trie(self.owner.encode, self.values)
-        branches = trie.branches(self.walked)
-        current = answer.fields[len(self.values)]
-        heat = self.owner.temperature.get(current.name, 1.0)
-        tokens = list(branches)
-        if not self.walked:
-            self.logp, self.raw_logp = [0.0] * len(trie.labels), [0.0] * len(trie.labels)
-        best = int(logits[tokens].argmax())
-        for sums, temperature in ((self.logp, heat), (self.raw_logp, 1.0)):
-            logp = torch.log_softmax(logits[tokens] / temperature, 0).tolist()
-            for position, token in enumerate(tokens):
-                # Labels below a branch not taken share its mass evenly: greedy decoding never looks further into it.
-                share = logp[position] - math.log(len(branches[token])) * (position != best)
-                for label in branches[token]:
-                    sums[label] += share
-        self.walked.append(tokens[best])
-        return tokens[best]
-
-    def _rest_of_label(self) -> list[int]:
-        answer = self.owner.format
-        assert answer is not None
-        trie = answer.trie(self.owner.encode, self.values)
-        run: list[int] = []
-        branches = trie.branches(self.walked)
-        while len(branches) == 1:
-            (token,) = branches
-            self._accept(token)
-            self.walked.append(token)
-            run.append(token)
-            branches = trie.branches(self.walked)
-        if not branches:
-            chosen = trie.paths.index(tuple(self.walked))
-            name = answer.fields[len(self.values)].name
-            self.distributions.append(LabelDistribution(name, trie.labels, tuple(self.logp), tuple(self.raw_logp)))
-            self.values.append(trie.labels[chosen])
-            self.walked = []
-            self.deciding = len(self.values) < len(answer.fields)
-        return run
-
-    def _accept(self, token: int) -> None:
-        self.tokens.append(token)
-        if self.state is not None and token != self.owner.tokenizer.eos_token_id:
-            self.state.accept(token)
-
-    def answer(self) -> Answer:
-        end = self.owner.tokenizer.eos_token_id
-        shown = [t for t in self.tokens if t != end]
-        # A tokenizer's own "clean up" would take spaces before punctuation out of the answer.
-        text = str(self.owner.tokenizer.decode(shown, clean_up_tokenization_spaces=False))
-        return Answer(text, tuple(self.tokens), self.finish, tuple(self.distributions))

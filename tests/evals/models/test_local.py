@@ -103,14 +103,14 @@ def test_runs_fed_at_once_equal_tokens_fed_one_by_one(seed: int, monkeypatch: py
     model = local(seed, prefix=[{"role": "system", "content": "Decide."}])
     chats = [chat("refund please")]
     at_once = model.answer(chats, decoding="grammar")
-    feed = Batch.feed
+    states = Batch.states
 
     def one_by_one(self: Batch, rows: Sequence[Sequence[int]], *, keep: int) -> torch.Tensor:
         for token in rows[0]:
-            logits = feed(self, [[token]], keep=keep)
-        return logits
+            found = states(self, [[token]], keep=keep)
+        return found
 
-    monkeypatch.setattr(Batch, "feed", one_by_one)
+    monkeypatch.setattr(Batch, "states", one_by_one)
     same(model.answer(chats, decoding="grammar")[0], at_once[0])
 
 

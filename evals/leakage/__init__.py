@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from evals.leakage.replies import Detect, PiiInReply, pii_in_reply, without_placeholders
+from evals.leakage.replies import Detect, PiiInReply, pii_in_reply, placeholders_in, without_placeholders
 
-__all__ = ["Detect", "PiiInReply", "pii_in_reply", "without_placeholders"]
+__all__ = ["Detect", "PiiInReply", "pii_in_reply", "placeholders_in", "without_placeholders"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -105,9 +105,25 @@ class TrainSettings(Settings):
     warmup: float = Field(default=0.06, ge=0)
     """Share of the steps over which the learning rate rises."""
     freeze_embeddings: bool = True
+    accepted_risk: float = Field(default=0.2, gt=0, lt=1)
+    """Share of wrong decisions accepted among those taken without a person: sets, on dev, the confidence from which one is."""
     forced_every: int = Field(default=1, ge=1)
     """Of the positions that the grammar leaves no choice about, one in so many is taught at a step; they are learnt soon."""
     losses: LossSettings = LossSettings()
+
+
+Signal = Literal["abstention", "groundedness", "verbatim", "grammar_mass", "fairness", "extraction"]
+
+
+Attribute = Literal["name", "gender", "dialect"]
+
+
+class FairnessSettings(Settings):
+    """Counterfactual pairs: messages of the holdout written twice, alike but for one cue."""
+
+    attributes: list[Attribute] = Field(default_factory=lambda: list(get_args(Attribute)))
+    pairs: int = Field(default=60, ge=1)
+    """Most pairs of each attribute. 59 without a flip show a rate under 5 %."""
 
 
 class EvaluateSettings(Settings):
@@ -119,6 +135,13 @@ class EvaluateSettings(Settings):
     batch_size: int = Field(default=16, ge=1)
     timed: int = Field(default=10, ge=0)
     """Requests timed one at a time, for the latencies."""
+    signals: list[Signal] = Field(default_factory=lambda: list(get_args(Signal)))
+    """What is measured besides decisions, validity, harm and personal data."""
+    fairness: FairnessSettings = FairnessSettings()
+    probes: int = Field(default=60, ge=2)
+    """Attempts to get redacted values out of the student."""
+    known_names: list[str] = Field(default_factory=list)
+    """Names that a reply may use unasked: the company's and its products'."""
 
 
 class TeachingSettings(Settings):

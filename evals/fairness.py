@@ -33,7 +33,7 @@ __all__ = ["ATTRIBUTES", "FairnessSuite", "flips", "inherited_flips", "pair_ids"
 ATTRIBUTES = ("name", "gender", "dialect", "language")
 
 VARIANTS, PAIRS = "counterfactual", "fairness"
-"""Suites ``counterfactual.<attribute>`` hold the variants as they are run, ``fairness.<attribute>`` one result a pair."""
+"""Suites ``counterfactual-<attribute>`` hold the variants as they are run, ``fairness-<attribute>`` one result a pair."""
 
 _TRIES = 40
 
@@ -203,7 +203,7 @@ def _variants(case: Case, attribute: str, pair: _Pair) -> list[Case]:
         replace(
             case,
             id=f"{case.id}~{attribute}~{side}",
-            suite=f"{VARIANTS}.{attribute}",
+            suite=f"{VARIANTS}-{attribute}",
             messages=messages,
             cluster=case.unit,
             slices=slices,
@@ -342,7 +342,7 @@ def pair_ids(variants: Sequence[Case]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for case in variants:
         attribute, pair, _ = _parts(case.id, case.suite)
-        found.setdefault(f"{PAIRS}.{attribute}", set()).add(pair)
+        found.setdefault(f"{PAIRS}-{attribute}", set()).add(pair)
     return {suite: sorted(ids) for suite, ids in sorted(found.items())}
 
 
@@ -350,7 +350,7 @@ def _parts(case: str, suite: str) -> tuple[str, str, int]:
     """Attribute, pair and side of a variant."""
     head, _, side = case.rpartition("~")
     attribute = head.rpartition("~")[2]
-    if side not in ("0", "1") or attribute not in ATTRIBUTES or suite != f"{VARIANTS}.{attribute}":
+    if side not in ("0", "1") or attribute not in ATTRIBUTES or suite != f"{VARIANTS}-{attribute}":
         raise BadInputError("fairness: a case is no variant of a pair", where=f"suite {suite}")
     return attribute, head, int(side)
 
@@ -374,7 +374,7 @@ def flips(results: Sequence[CaseResult]) -> list[CaseResult]:
             raise BadInputError("fairness: a variant was run twice", where=f"suite {result.suite}")
         sides[side] = result
     fields = sorted({d.field for r in results for d in r.decisions})
-    return [_flip(f"{PAIRS}.{attribute}", pair, sides, fields) for (attribute, pair), sides in sorted(pairs.items())]
+    return [_flip(f"{PAIRS}-{attribute}", pair, sides, fields) for (attribute, pair), sides in sorted(pairs.items())]
 
 
 def _flip(suite: str, pair: str, sides: Mapping[int, CaseResult], fields: Sequence[str]) -> CaseResult:

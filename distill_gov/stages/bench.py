@@ -13,12 +13,14 @@ from distill_gov.records.manifest import read_manifest
 from distill_gov.stages.chats import prompt_text
 from distill_gov.stages.scoring import Answered, Scorer
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, versions
+from distill_gov.stages.signals import NO_MASS, signals_of
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.timing import Timed, time_student, time_teacher
 from distill_gov.stages.train import chat_length, read_training
 from distill_gov.workers import Failed, Pool, WorkerSpec
 from evals.cases import Case
 from evals.evidence import CaseResult, Role, Subject, write_cases
+from evals.fairness import flips, pair_ids
 from evals.fidelity import ALL, agreement, right_wrong
 from evals.speed import latency
 
@@ -48,9 +50,15 @@ class Bench:
         clock: Prepared,
         contaminated: Collection[str] = frozenset(),
     ) -> None:
-        self.project, self.run, self.suites, self.traces, self.clock = project, run, suites, traces, clock
+        self.project, self.run, self.traces, self.clock = project, run, traces, clock
         self.settings = project.settings
         self.scorer = Scorer(project, contaminated)
+        self.scorer.signals = signals_of(project, run, self.scorer.detections.values)
+        self.asked = self.scorer.signals.cases(suites[HOLDOUT])
+        """Cases that are asked for one signal alone, by suite."""
+        self.suites = {**suites, **self.asked}
+        self.masses: dict[str, dict[str, dict[str, float]]] = {}
+        """Subject and case of the holdout to the scores of its mass under the grammar."""
         self.subjects: dict[str, Subject] = {}
         self.answers: dict[str, dict[str, Sequence[Answered]]] = {}
         self.results: dict[str, dict[str, list[CaseResult]]] = {}
@@ -97,6 +105,8 @@ class Bench:
                 kind = "free" if suite == FORMAT_SUITE else decoding
                 items = [{"messages": [dict(m) for m in c.messages]} for c in cases]
                 self._ask(name, suite, pool, kind, items, s.evaluate.batch_size)
+            if "grammar_mass" in s.evaluate.signals and schema is not None:
+                self._weigh(name, pool)
         chosen = self._to_time(name) if timed else []
         found = None
         if chosen:
@@ -111,6 +121,8 @@ class Bench:
         """A control that is the student but for some of its answers."""
         subject = replace(self.subjects["student"], name=name, role="control", note=note)
         self.answers[name] = {**self.answers["student"], **answers}
+        if "student" in self.masses:
+            self.masses[name] = self.masses["student"]
         self._keep_all(subject, [], None)
 
     def _prompted_teacher(self) -> None:
@@ -119,7 +131,8 @@ class Bench:
         spec = prompted_spec(self.project, read_manifest(self.run.layout.manifest("build")).facts["alignments"])
         with self.pool(spec) as pool:
             for suite, cases in self.suites.items():
-                if suite != FORMAT_SUITE:
+                # A prompted teacher answers under the schema, and that is all it can be asked.
+                if suite != FORMAT_SUITE and all(c.ask == "answer" for c in cases):
                     texts = [prompt_text(c.messages) for c in cases]
                     with self.clock.step(f"teacher: {suite}", 2 * len(texts)) as advance:
                         self._note_answers("teacher", suite, teacher_answers(pool, texts, advance, keep_failures=True))
@@ -156,6 +169,16 @@ class Bench:
                 name, suite, pool.run(kind, items, length=chat_length, size=size, advance=advance, keep_failures=True)
             )
 
+    def _weigh(self, name: str, pool: Pool) -> None:
+        """The grammar's mass along the answers that were given to the holdout."""
+        pairs = zip(self.suites[HOLDOUT], self.answers[name][HOLDOUT], strict=True)
+        given = [(c, answer) for c, answer in pairs if not isinstance(answer, Failed)]
+        items = [{"messages": [dict(m) for m in c.messages], "tokens": answer["tokens"]} for c, answer in given]
+        size = self.settings.evaluate.batch_size
+        with self.clock.step(f"{name}: mass under the grammar", len(items)) as advance:
+            found = pool.run("mass", items, length=chat_length, size=size, advance=advance)
+        self.masses[name] = {c.id: scores for (c, _), scores in zip(given, found, strict=True)}
+
     def _note_answers(self, name: str, suite: str, found: Sequence[Answered]) -> None:
         self.answers.setdefault(name, {})[suite] = found
         self.tokens[f"{name}: {suite}"] = sum(len(answer["tokens"]) for answer in found if not isinstance(answer, Failed))
@@ -171,8 +194,15 @@ class Bench:
         with self.clock.step(f"{subject.name}: scoring", sum(map(len, said.values()))) as advance:
             for suite, answers in said.items():
                 of_suite = timings if suite == HOLDOUT else {}
-                self._keep(subject, suite, self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite))
+                results = self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite)
+                if suite == HOLDOUT and subject.name in self.masses:
+                    masses = self.masses[subject.name]
+                    results = [replace(r, scores={**r.scores, **masses.get(r.case, NO_MASS)}) for r in results]
+                self._keep(subject, suite, results)
                 advance(len(answers))
+        variants = [r for suite, rows in self.results[subject.name].items() if suite in self.asked for r in rows]
+        for suite in self.pairs:
+            self._keep(subject, suite, [pair for pair in flips(variants) if pair.suite == suite])
 
     def _keep(self, subject: Subject, suite: str, results: list[CaseResult]) -> None:
         self.subjects[subject.name] = subject
@@ -184,6 +214,11 @@ class Bench:
         rows = [replace(r, timings=times[r.case]) for r in self.results[name][HOLDOUT] if r.case in times]
         figures = {key: value for key, value in asdict(latency(rows)).items() if value is not None}
         self.speed[label] = {**figures, **timed.size}
+
+    @property
+    def pairs(self) -> dict[str, list[str]]:
+        """Suites of pairs of cases that were asked, to the ids of the pairs."""
+        return pair_ids([case for cases in self.asked.values() for case in cases if case.pair])
 
     # -- what came of it --------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,10 @@ from distill_gov.stages.identifiers import presentable_traces
 from distill_gov.stages.registration import EVALUATION, register
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.suites import as_cases, format_cases
+from distill_gov.stages.summaries import ABOUT, summaries
 from distill_gov.traces import Trace
-from evals.cases import Case, dataset_digest
-from evals.evidence import write_subjects
+from evals.cases import Case
+from evals.evidence import write_subjects, write_summaries
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
@@ -87,12 +88,15 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         EXTRAS[name](bench)
     write_subjects(layout.subjects, bench.subjects.values())
     sizes = {name: len(cases) for name, cases in bench.suites.items()}
+    fields = [f.name for f in project.format_or_none.fields] if project.format_or_none else []
+    with clock.step("summing up", ABOUT) as advance:
+        write_summaries(layout.summaries, summaries(bench.results, fields, advance=advance))
     errored = bench.errored()
     lost = sum(n for suites in errored.values() for causes in suites.values() for n in causes.values())
     manifest = StageManifest(
         stage="evaluate",
         inputs=inputs,
-        outputs=hash_outputs(layout.root, [layout.subjects.parent / "cases", layout.subjects]),
+        outputs=hash_outputs(layout.root, [layout.subjects.parent / "cases", layout.subjects, layout.summaries]),
         settings=s.evaluate.model_dump(mode="json"),
         seed=s.seed,
         versions=versions(),
@@ -100,8 +104,8 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         counts={**sizes, **({"errored": lost} if lost else {})},
         facts={
             "suites": sizes,
-            "datasets": {name: dataset_digest(cases) for name, cases in bench.suites.items()},
-            "cases": {name: sorted(c.id for c in cases) for name, cases in bench.suites.items()},
+            "datasets": {suite: rows[0].dataset for suite, rows in bench.results["student"].items()},
+            "cases": {**{name: sorted(c.id for c in cases) for name, cases in bench.suites.items()}, **bench.pairs},
             "subjects": {name: subject.digest for name, subject in bench.subjects.items()},
             "errored": errored,
             "contamination": contamination.facts(suites),

@@ -13,6 +13,7 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.stages.chats import asked, clean_chat
 from distill_gov.stages.detections import Detections
 from distill_gov.stages.settled import FORMAT_SUITE
+from distill_gov.stages.signals import Signals
 from distill_gov.turns import turn_text
 from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
@@ -65,6 +66,7 @@ class Scorer:
 
     def __init__(self, project: Project, contaminated: Collection[str] = frozenset()) -> None:
         self.project, self.contaminated = project, frozenset(contaminated)
+        self.signals = Signals()
         self.schema = project.answer_schema or make_schema(FREE_TEXT, where="free text")
         self.detections = Detections(project.redactor)
         self.errored: dict[str, dict[str, Counter[str]]] = {}
@@ -138,6 +140,7 @@ class Scorer:
                 detect=self.detections.values,
                 flag=lambda reply: flag_reply(reply) is not None,
                 prompt=read.prompt,
+                suites=self.signals.of(case),
             )
             output = read.output
             if output is None:
@@ -154,7 +157,7 @@ class Scorer:
         self.errored.setdefault(subject.name, {}).setdefault(case.suite, Counter())[cause] += 1
         if case.suite == FORMAT_SUITE:
             return self._made(subject, dataset, case, {SCHEMA_VALID: 0.0}, status="errored")
-        return self._made(subject, dataset, case, errored_scores(case, self._fields), status="errored")
+        return self._made(subject, dataset, case, errored_scores(case, self._fields, self.signals.of(case)), status="errored")
 
     def _made(self, subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
         known = {CONTAMINATED: 1.0} if case.id in self.contaminated else {}

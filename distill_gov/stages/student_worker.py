@@ -10,17 +10,21 @@ from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.workers import WorkerSpec
 from evals.decisions import answer_format
 from evals.models.local import LocalModel, load_model, load_tokenizer
+from evals.models.mass import grammar_mass, mass_scores
 
 __all__ = ["StudentWorker", "student_spec"]
 
 
 class StudentWorker:
-    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar`` and ``free``."""
+    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar``, ``free`` and ``mass``."""
 
     def __init__(self, local: LocalModel) -> None:
         self.local = local
 
     def work(self, kind: str, shard: list[dict[str, Any]]) -> list[Any]:
+        if kind == "mass":
+            masses = grammar_mass(self.local, [s["messages"] for s in shard], [s["tokens"] for s in shard])
+            return [mass_scores(mass) for mass in masses]
         answers = self.local.answer([s["messages"] for s in shard], decoding=kind)
         return [
             {

@@ -11,7 +11,7 @@ from evals.fairness import inherited_flips
 from evals.inheritance import Inheritance, inheritance
 from evals.measure import measure
 
-__all__ = ["MIN_CELL", "summaries"]
+__all__ = ["ABOUT", "MIN_CELL", "summaries"]
 
 MIN_CELL = 10
 """Slices of fewer cases are left out of tables: their numbers say nothing of the slice, and much of its few cases."""
@@ -29,6 +29,9 @@ _TITLES: Mapping[str, str] = {
     "calibration": "Do confidences mean what they say?",
     "speed": "How long does a user wait, and what does it cost?",
 }
+ABOUT = len(_TITLES)
+"""Tables of levels: what progress is told of."""
+
 _SAYS_NOTHING = frozenset({"absent", "empty"})
 _LEVELS = (
     Column("Suite", "text"), Column("Metric", "metric"), Column("Subject", "text"), Column("Value", "value"),
@@ -107,9 +110,7 @@ def _flips(results: Results) -> Summary | None:
     rows = []
     for suite in sorted(s for s, own in results.get("student", {}).items() if any(FLIP in r.scores for r in own)):
         rows += [(suite, *row) for row in _inherited(results, suite, inherited_flips)]
-    caption = (
-        "Pairs of messages that differ in one cue, by whose decisions differ; amplified: in more fields."
-    )
+    caption = "Pairs of messages that differ in one cue, by whose decisions differ; amplified: in more fields."
     columns = (Column("Suite", "text"), Column("Pairs", "text"), *_INHERITED)
     return Summary("flips", "Which flips are the student's own?", caption, columns, tuple(rows))
 

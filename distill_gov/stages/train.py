@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, MissingFileError
@@ -26,12 +27,13 @@ from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
 from evals.calibration import fit_temperature
+from evals.selective import threshold_at_risk
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
 
-__all__ = ["fitted_temperature", "make_student", "read_training", "taught", "train"]
+__all__ = ["fitted_on_dev", "make_student", "read_training", "taught", "train"]
 
 TRAINING = "training.json"
 MISLABELLED = 0.3
@@ -168,28 +170,36 @@ def make_student(
     with replacing_directory(target) as unfinished:
         student.save_pretrained(str(unfinished))
         tools.tokenizer.save_pretrained(str(unfinished))
-        facts["temperature"] = fitted_temperature(project, unfinished, clock)
+        facts["temperature"], facts["thresholds"] = fitted_on_dev(project, unfinished, clock)
         write_json(unfinished / TRAINING, {"task": s.task, **facts}, format="training")
     return facts
 
 
-def fitted_temperature(project: Project, directory: Path, clock: Prepared) -> dict[str, float]:
-    """Temperature of each decision field, fitted on dev (where there is one)."""
+def fitted_on_dev(project: Project, directory: Path, clock: Prepared) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each decision field the temperature, and the confidence at it from which a decision is taken without a person.
+
+    Both are fitted on dev, where there is one; a field has no threshold where none keeps to the risk accepted.
+    """
     s, answer = project.settings, project.format_or_none
     if answer is None or not answer.fields or not s.dev:
-        return {}
+        return {}, {}
     dev = [t for t in read_traces(project.file(s.dev)) if t.reference]
     chats = list(clean_chats(project.redactor, [(t.id, asked(t)) for t in dev], languages=languages_of(dev)))
     items = [{"messages": [dict(m) for m in c.messages]} for c in chats]
     spec = student_spec(directory, project.answer_document, {}, s.student.max_tokens)
     with Pool(spec, None, s.workers) as pool, clock.step("fitting the temperature on dev", len(items)) as advance:
         answers = pool.run("grammar", items, length=chat_length, size=16, advance=advance)
-    fitted = {}
+    fitted, thresholds = {}, {}
     for field in answer.fields:
-        scores = [[a["decisions"][field.name][label] for label in field.labels] for a in answers]
+        scores = np.array([[a["decisions"][field.name][label] for label in field.labels] for a in answers])
         truth = [field.labels.index(str((t.reference or {})[field.name])) for t in dev]
-        fitted[field.name] = fit_temperature(scores, truth)
-    return fitted
+        fitted[field.name] = fit_temperature(scores.tolist(), truth)
+        sure = softmax(scores / fitted[field.name], axis=1).max(axis=1)
+        right = (scores.argmax(axis=1) == truth).astype(np.float64)
+        threshold = threshold_at_risk(sure, right, s.train.accepted_risk)
+        if threshold is not None:
+            thresholds[field.name] = threshold
+    return fitted, thresholds
 
 
 def chat_length(item: Mapping[str, Any]) -> int:

@@ -360,9 +360,9 @@ def _of_decisions(
         )
     if theirs is None:
         found = _drawn_again(pooled(metric.statistic, ours), len(ours), clusters, request)
-        low, high = metric.range
         # What debiasing takes under the least possible value is noise.
-        return Estimate(*(None if x is None else min(high, max(low, x)) for x in (found.value, found.low, found.high)))
+        low, high = (None if x is None else float(np.clip(x, *metric.range)) for x in (found.low, found.high))
+        return Estimate(float(np.clip(found.value, *metric.range)), low, high)
     one, other = (pooled(metric.statistic, decided) for decided in same_references(ours, theirs))
     return _drawn_again(lambda weights: one(weights) - other(weights), len(ours), clusters, request)
 

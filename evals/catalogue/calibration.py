@@ -100,7 +100,7 @@ def _brier(raw: bool) -> Metric:
         statistic="brier",
         range=(0.0, 2.0),
         unit="score",
-        min_n=100,
+        min_n=300,
     )
     return replace(made, raw=raw)
 
@@ -115,7 +115,7 @@ def _nll(raw: bool) -> Metric:
         statistic="nll",
         range=(0.0, NLL_CAP),
         unit="nats",
-        min_n=100,
+        min_n=300,
     )
     return replace(made, raw=raw)
 
@@ -149,14 +149,14 @@ FAMILIES: tuple[Metric, ...] = (
         "higher",
         "probability that a right answer has a greater confidence than a wrong one, ties counted half",
         "Whether the confidence tells right from wrong at all; a model can be calibrated and not do it.",
-        min_n=100,
+        min_n=300,
     ),
     _of_confidences(
         "aurc",
         "lower",
         "mean over coverages of the error rate among the most confident cases, ties in random order (Geifman & El-Yaniv 2017)",
         "What abstaining can win, over all thresholds; it is small where the error rate is.",
-        min_n=100,
+        min_n=300,
     ),
     replace(
         proportion(

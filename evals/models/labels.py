@@ -79,7 +79,7 @@ def _at_forks(model: LocalModel, opened: Sequence[list[int]], forks: Sequence[Se
         seen = batch.feed(
             [[opened[row][-1], *node] for row, node in zip(rows, (n for f in forks for n in f), strict=True)], keep=1
         )
-    return list(seen[:, -1].float().cpu().split([len(nodes) for nodes in forks]))
+    return list(torch.split(seen[:, -1].float().cpu(), [len(nodes) for nodes in forks]))
 
 
 def _along(trie: LabelTrie, logits: torch.Tensor) -> list[float]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import NLL_CAP, NOTES, lookup, metric_names
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest
 from evals.intervals import UndefinedEstimateError, bootstrap
@@ -390,26 +391,34 @@ def test_figures_where_less_is_known():
 # --- what is estimated is said
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("classwise_calibration", "macro_f1")])
-def test_three_confidences_have_three_estimands(family):
-    decision, choice = lookup(f"{family}.intent").estimand, lookup(f"{family}.choice").estimand
-    assert decision != choice
-    assert "softmax" in choice
-    assert "trie" not in choice
-    if family in ("brier", "nll") or family.startswith("raw_"):
-        with pytest.raises(Exception, match="distribution over labels"):
+@pytest.mark.parametrize(
+    "family", [f for f in FAMILIES if f not in ("classwise_calibration", "macro_f1") and not f.startswith("raw_")]
+)
+def test_each_confidence_has_an_estimand_of_its_own(family):
+    fields = ["intent", "choice", "choice_per_byte", "sequence"]
+    if family in ("brier", "nll"):
+        fields.remove("sequence")
+        with pytest.raises(UnknownKeyError, match="distribution over labels"):
             lookup(f"{family}.sequence")
-    else:
-        sequence = lookup(f"{family}.sequence").estimand
-        assert "exact match with the target" in sequence
-        assert sequence not in (decision, choice)
-        assert "temperature" not in sequence
+    said = {field: lookup(f"{family}.{field}").estimand for field in fields}
+    assert len(set(said.values())) == len(fields)
+    assert all("fitted" not in text and "trie" not in text for field, text in said.items() if field != "intent")
+    assert "softmax" in said["choice"]
+    assert "bytes" in said["choice_per_byte"]
+    assert "exact match with the target" in said.get("sequence", "exact match with the target")
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.startswith("raw_")])
+@pytest.mark.parametrize("field", ["choice", "choice_per_byte", "sequence"])
+def test_only_decisions_have_a_temperature(family, field):
+    with pytest.raises(UnknownKeyError, match="no temperature is fitted"):
+        lookup(f"{family}.{field}")
 
 
 @pytest.mark.parametrize("family", ["classwise_calibration", "macro_f1"])
-@pytest.mark.parametrize("field", ["choice", "sequence"])
+@pytest.mark.parametrize("field", ["choice", "choice_per_byte", "sequence"])
 def test_what_needs_fixed_labels_is_not_asked_of_other_answers(family, field):
-    with pytest.raises(Exception, match="the same in every case"):
+    with pytest.raises(UnknownKeyError, match="the same in every case"):
         lookup(f"{family}.{field}")
 
 

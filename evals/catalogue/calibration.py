@@ -54,8 +54,8 @@ _CONFIDENCE: Mapping[str, str] = {
         "log-likelihood after the question divided by its bytes in UTF-8, at temperature 1; the prediction is the greatest"
     ),
     SEQUENCE: (
-        "sequence: confidence is exp of the summed log-probability of the answer's tokens, end included, at temperature 1, so it "
-        "falls with length; right is an exact match with the target"
+        "sequence: confidence is exp of the summed log-probability of the answer's tokens, end included, at temperature 1, so "
+        "it falls with length; right is an exact match with the target"
     ),
 }
 _TRIE = (

@@ -1,9 +1,10 @@
 """The metrics: what each one estimates, which way is better, and how it may be bounded.
 
 One entry owns a metric's direction, range and methods, so that a policy cannot turn a metric round. Some names take a
-decision field: ``accuracy.<field>``, ``calibration_error.<field>``, ``raw_nll.<field>``. Of the reserved fields ``choice`` and
-``sequence`` they estimate something else, and their estimand says so. One module a subject holds its metrics beside the names
-of the per-case scores that they are computed from: ``evals.score`` and the suites make those, ``evals.measure`` reads them.
+decision field: ``accuracy.<field>``, ``calibration_error.<field>``, ``raw_nll.<field>``. Of the reserved fields ``choice``,
+``choice_per_byte`` and ``sequence`` they estimate something else, and their estimand says so. One module a subject holds its
+metrics beside the names of the per-case scores that they are computed from: ``evals.score`` and the suites make those,
+``evals.measure`` reads them.
 """
 
 from __future__ import annotations

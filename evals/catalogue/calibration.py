@@ -1,7 +1,8 @@
 """Whether a confidence means what it says.
 
 Three confidences are kept apart, and the field's name says which one a metric is of: the decision on a field of a structured
-answer, the reserved field ``choice`` (a multiple-choice question) and the reserved field ``sequence`` (a free text).
+answer, the reserved fields ``choice`` and ``choice_per_byte`` (a multiple-choice question) and the reserved field ``sequence``
+(a free text).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = [
     "ACCEPTED_PREFIX",
     "CALIBRATION_BINS",
     "CHOICE",
+    "CHOICE_PER_BYTE",
     "FAMILIES",
     "METRICS",
     "NLL_CAP",
@@ -35,8 +37,8 @@ Without a cap one case of 300 can be the whole mean, and an errored case would h
 ACCEPTED_PREFIX = "accepted."
 """``accepted.<field>``: 1 where the decision's confidence reaches the threshold that was fixed on dev, else 0."""
 
-CHOICE, SEQUENCE = "choice", "sequence"
-RESERVED_FIELDS = (CHOICE, SEQUENCE)
+CHOICE, CHOICE_PER_BYTE, SEQUENCE = "choice", "choice_per_byte", "sequence"
+RESERVED_FIELDS = (CHOICE, CHOICE_PER_BYTE, SEQUENCE)
 """Fields that no schema may use: they name what is not a decision along a label trie."""
 
 _WRONG = "an invalid or errored answer is wrong with confidence 1"
@@ -45,11 +47,15 @@ _NEVER_RIGHT = "an invalid or errored answer puts all probability on a label tha
 _CONFIDENCE: Mapping[str, str] = {
     CHOICE: (
         "multiple choice: probabilities are the softmax, over the options offered, of each option's summed log-likelihood "
-        "after the question; the prediction is the likeliest option"
+        "after the question, at temperature 1; the prediction is the likeliest option"
+    ),
+    CHOICE_PER_BYTE: (
+        "multiple choice by length: probabilities are the softmax, over the options offered, of each option's summed "
+        "log-likelihood after the question divided by its bytes in UTF-8, at temperature 1; the prediction is the greatest"
     ),
     SEQUENCE: (
-        "sequence: confidence is exp of the summed log-probability of all tokens of the answer, end included, so it falls with "
-        "length; right is an exact match with the target"
+        "sequence: confidence is exp of the summed log-probability of the answer's tokens, end included, at temperature 1, so "
+        "it falls with length; right is an exact match with the target"
     ),
 }
 _TRIE = (
@@ -100,7 +106,7 @@ def _brier(raw: bool) -> Metric:
         statistic="brier",
         range=(0.0, 2.0),
         unit="score",
-        min_n=100,
+        min_n=300,
     )
     return replace(made, raw=raw)
 
@@ -115,7 +121,7 @@ def _nll(raw: bool) -> Metric:
         statistic="nll",
         range=(0.0, NLL_CAP),
         unit="nats",
-        min_n=100,
+        min_n=300,
     )
     return replace(made, raw=raw)
 
@@ -149,14 +155,14 @@ FAMILIES: tuple[Metric, ...] = (
         "higher",
         "probability that a right answer has a greater confidence than a wrong one, ties counted half",
         "Whether the confidence tells right from wrong at all; a model can be calibrated and not do it.",
-        min_n=100,
+        min_n=300,
     ),
     _of_confidences(
         "aurc",
         "lower",
         "mean over coverages of the error rate among the most confident cases, ties in random order (Geifman & El-Yaniv 2017)",
         "What abstaining can win, over all thresholds; it is small where the error rate is.",
-        min_n=100,
+        min_n=300,
     ),
     replace(
         proportion(
@@ -185,16 +191,21 @@ FAMILIES: tuple[Metric, ...] = (
 
 METRICS: tuple[Metric, ...] = ()
 
-_NO_FIXED_LABELS = frozenset({"classwise_calibration", "macro_f1"})
-_NO_DISTRIBUTION = frozenset({"brier", "nll", *(m.name for m in FAMILIES if m.raw)})
+_RAW_FAMILIES = frozenset(m.name for m in FAMILIES if m.raw)
+_OF_FIXED_LABELS = frozenset({"classwise_calibration", "macro_f1"})
+_OF_DISTRIBUTIONS = frozenset({"brier", "nll"})
 _SAYS_NOTHING_OF_CONFIDENCE = frozenset(m.name for m in QUALITY)
 
 
 def not_of(family: str, field: str) -> str:
     """Why a metric cannot be asked of a field; empty where it can."""
-    if field in RESERVED_FIELDS and family in _NO_FIXED_LABELS:
+    if field not in RESERVED_FIELDS:
+        return ""
+    if family in _RAW_FAMILIES:
+        return f"`{family}` is for decision fields: no temperature is fitted for `{field}`, so what it has is raw"
+    if family in _OF_FIXED_LABELS:
         return f"`{family}` needs labels that are the same in every case, which `{field}` has not"
-    if field == SEQUENCE and family in _NO_DISTRIBUTION:
+    if field == SEQUENCE and family in _OF_DISTRIBUTIONS:
         return f"`{family}` needs a distribution over labels, which `{SEQUENCE}` has not"
     return ""
 
@@ -205,7 +216,5 @@ def of_field(family: Metric, field: str) -> Metric:
     if field in RESERVED_FIELDS:
         estimand += f"; {_CONFIDENCE[field]}"
     elif family.name not in _SAYS_NOTHING_OF_CONFIDENCE:
-        estimand += f"; {_TRIE}"
-    if family.name not in _SAYS_NOTHING_OF_CONFIDENCE and field != SEQUENCE:
-        estimand += f", {_RAW if family.raw else _SCALED}"
+        estimand += f"; {_TRIE}, {_RAW if family.raw else _SCALED}"
     return replace(family, name=f"{family.name}.{field}", field=field, estimand=estimand)

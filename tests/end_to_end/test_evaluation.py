@@ -160,7 +160,7 @@ def test_the_leaky_control_differs_from_the_student_in_its_leaks_only(timed: Pat
     note = Project.open(timed).run("r2").layout.subjects.read_text("utf-8")
     assert f"{len(planted)} canary replies planted" in note
     assert planted <= {name for name, r in student.items() if r.scores["carries_pii"]}
-    spared = {"pii_leak", "pii_echo"}
+    spared = {"pii_leak", "pii_echo", "ungrounded", "unsupported_claims", "verbatim_overlap"}
     for name, result in student.items():
         other = leaky[name]
         assert {k: v for k, v in other.scores.items() if k not in spared} == {

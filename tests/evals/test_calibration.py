@@ -104,10 +104,10 @@ def fixed_width(confidence, correct, bins=15):
 
 @pytest.mark.parametrize(
     ("n", "plug_in_mean", "runs"),
-    [(50, 0.143, 800), (100, 0.105, 500), (200, 0.076, 300), (500, 0.048, 150), (1000, 0.035, 100)],
+    [(50, 0.143, 800), (100, 0.105, 500), (200, 0.076, 300), (500, 0.048, 150), (1000, 0.035, 100), (5000, 0.016, 40)],
 )
 def test_the_plug_in_error_of_a_perfect_model(n, plug_in_mean, runs):
-    # Reference values: the note's table, Beta(5, 2) confidences and 15 bins; n = 5000 has 0.016.
+    # Reference values: the note's table, Beta(5, 2) confidences and 15 bins.
     one = np.ones((1, n))
     plain, ours, squared = [], [], []
     for seed in range(runs):

@@ -155,7 +155,7 @@ def test_labels_that_part_once_are_exact(paths: tuple[tuple[int, ...], ...], for
     assert trie.exact_when_greedy
 
 
-@pytest.mark.parametrize("name", ["choice", "sequence"])
+@pytest.mark.parametrize("name", ["choice", "choice_per_byte", "sequence"])
 def test_a_field_must_not_bear_the_name_of_another_probability(name: str) -> None:
     with pytest.raises(BadSchemaError, match=f"`{name}`"):
         answer_format({"type": "object", "properties": {name: {"enum": ["a", "b"]}}})

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_gov.records.errors import UnknownKeyError
-from evals.catalogue import CATALOGUE, NOTES, lookup
+from evals.catalogue import NOTES, lookup, metric_names
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, read_measurements, write_measurements
 from evals.intervals import clopper_pearson, tango
 from evals.measure import measure
@@ -423,7 +423,7 @@ def test_a_rating_off_the_scale_blocks():
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([*CATALOGUE, "accuracy.intent", "calibration_error.intent", "confidence_gap.intent"]),
+    st.sampled_from([name.replace("<field>", "intent") for name in metric_names()]),
     st.booleans(),
     st.booleans(),
     st.lists(
@@ -433,22 +433,24 @@ def test_a_rating_off_the_scale_blocks():
             st.sampled_from([None, "a"]),
             st.sampled_from([None, 0.0, 0.7, 1.0, math.nan]),
             st.sampled_from([None, True, False]),
+            st.sampled_from([None, "a", "z"]),
+            st.sampled_from([{}, {"a": 0.0}, {"a": -0.5}, {"a": math.log(0.7), "b": math.log(0.3)}, {"b": math.nan}]),
         ),
         max_size=12,
     ),
 )
 def test_measure_is_total(metric, difference, cluster, rows):
     entry = lookup(metric)
-    names = [entry.score or "x", "carries_pii", "pii_echo", "pii_leak", "rating.r1", "rating.r2"]
+    names = [entry.score or "x", "accepted.intent", "carries_pii", "pii_echo", "pii_leak", "rating.r1", "rating.r2"]
     results = [
         result(
             i,
             dict.fromkeys(names, score),
             status=status,
-            decisions=[FieldDecision("intent", predicted, confidence, correct)],
+            decisions=[FieldDecision("intent", predicted, confidence, correct, right, logp, logp)],
             timings={entry.score: score} if entry.kind == "quantile" else {},
         )
-        for i, (score, status, predicted, confidence, correct) in enumerate(rows)
+        for i, (score, status, predicted, confidence, correct, right, logp) in enumerate(rows)
     ]
     statistic = "difference" if difference and entry.methods["difference"] else "level"
     req = MeasurementRequest(

@@ -236,6 +236,7 @@ _SWAPS = {
     "nephew": "niece",
     "grandfather": "grandmother",
     "grandpa": "grandma",
+    "grandad": "gran",
     "grandson": "granddaughter",
     "stepfather": "stepmother",
     "stepson": "stepdaughter",
@@ -249,7 +250,14 @@ _SWAPS = {
     "sir": "madam",
 }
 _SWAPS |= {f"{one}s": f"{other}s" for one, other in _SWAPS.items() if one in ("husband", "son", "brother", "uncle", "nephew")}
-_SWAPS |= {other: one for one, other in _SWAPS.items()} | {"mom": "dad", "mommy": "daddy", "mrs": "mr", "ma'am": "sir"}
+_SWAPS |= {other: one for one, other in _SWAPS.items()} | {
+    "granny": "grandad",
+    "nan": "grandad",
+    "mom": "dad",
+    "mommy": "daddy",
+    "mrs": "mr",
+    "ma'am": "sir",
+}
 _AMBIGUOUS = ("her", "hers", "him", "his")
 _GENDERED = re.compile(
     rf"(?<![\w<])({'|'.join(sorted((*_SWAPS, *_AMBIGUOUS), key=len, reverse=True))})\b(?![\w]*>)", re.IGNORECASE

@@ -190,6 +190,7 @@ def test_bad_cases_are_refused():
         ("I saw her.", "I saw him."),
         ("Mrs <PERSON_1>, madam", "Mr <PERSON_1>, sir"),
         ("My sons' toys", "My daughters' toys"),
+        ("my gran, she waits", "my grandad, he waits"),
         ("the other there", "the other there"),
         ("Herman and sheets", "Herman and sheets"),
     ],

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -36,6 +38,16 @@ def case(number=0, **kwargs):
 
 def judge(verdict):
     return CallableJudge("test@1", lambda case, reply: verdict)
+
+
+def test_importing_imports_nothing_heavy():
+    code = (
+        "import sys, evals.judges, evals.fairness, evals.groundedness, evals.inheritance\n"
+        "heavy = {'torch', 'transformers', 'presidio_analyzer', 'spacy', 'streamlit', 'evaluate', 'datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # --- the judge as a filter
@@ -224,7 +236,6 @@ def coverage(p, se, sp, n, n_labelled, trials=1000, seed=0):
     return held / trials
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.01, 0.05, 0.2])
 @pytest.mark.parametrize(("se", "sp"), [(0.9, 0.98), (0.7, 0.9)])
 def test_coverage(p, se, sp, monkeypatch):

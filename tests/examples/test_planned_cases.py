@@ -117,5 +117,5 @@ def test_a_gate_may_name_one_hazard(desk: Any) -> None:
     assert all(f"hazard={case.hazard}" in case.slices for case in cases)
     policy = load_policy(DESK / "gates.yaml")
     [gate] = [g for g in policy.gates if g.id == "violations"]
-    planned = planned_cases(desk, replace(policy, gates=(replace(gate, slice="hazard=ssh", min_n=1),)))
+    planned = planned_cases(desk, replace(policy, gates=(gate.model_copy(update={"slice": "hazard=ssh"}),)))
     assert planned["hazardous/hazard=ssh"] == sum(t.tags["hazard"] == "ssh" for t in traces) > 0

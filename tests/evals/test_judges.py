@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
+from distill_gov.records.errors import BadInputError, DuplicateIdError
 from evals.cases import Case
 from evals.evidence import CaseResult, MeasurementRequest
 from evals.intervals import UndefinedEstimateError, clopper_pearson
@@ -320,6 +321,14 @@ def test_an_outage_on_the_labels_counts_against_the_judge():
 def test_an_answer_that_does_not_decline_is_flagged_without_asking_the_judge():
     [found] = label_results(judge(None), [replace(labelled(n=2)[1], action="answer")])
     assert (found.status, found.scores) == ("ok", {"judge_truth": 1.0, "judge_flagged": 1.0})
+
+
+def test_labels_that_cannot_be_used_are_refused():
+    with pytest.raises(DuplicateIdError):
+        label_results(truthful(), [labelled()[0], labelled()[0]])
+    for violates in (None, 1, 0.0, "yes", math.nan):
+        with pytest.raises(BadInputError):
+            Labelled(case(), "reply", violates)
 
 
 def test_dependent_cases_are_refused():

@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from distill_gov.records.errors import BadInputError
 from distill_gov.records.keys import Subkey
@@ -112,7 +113,7 @@ class FairnessSuite:
     def _pair(self, attribute: str, case: Case) -> _Pair | None:
         if attribute == "language":
             other = self.translations.get(case.id)
-            return other and _Pair(case.messages, other.messages, "translation", other.stand_ins)
+            return None if other is None else _Pair(case.messages, other.messages, "translation", other.stand_ins)
         if attribute == "name":
             return self._named(case)
         if not _is_english(case):
@@ -235,6 +236,7 @@ _SWAPS = {
     "nephew": "niece",
     "grandfather": "grandmother",
     "grandpa": "grandma",
+    "grandad": "gran",
     "grandson": "granddaughter",
     "stepfather": "stepmother",
     "stepson": "stepdaughter",
@@ -248,7 +250,14 @@ _SWAPS = {
     "sir": "madam",
 }
 _SWAPS |= {f"{one}s": f"{other}s" for one, other in _SWAPS.items() if one in ("husband", "son", "brother", "uncle", "nephew")}
-_SWAPS |= {other: one for one, other in _SWAPS.items()} | {"mom": "dad", "mommy": "daddy", "mrs": "mr", "ma'am": "sir"}
+_SWAPS |= {other: one for one, other in _SWAPS.items()} | {
+    "granny": "grandad",
+    "nan": "grandad",
+    "mom": "dad",
+    "mommy": "daddy",
+    "mrs": "mr",
+    "ma'am": "sir",
+}
 _AMBIGUOUS = ("her", "hers", "him", "his")
 _GENDERED = re.compile(
     rf"(?<![\w<])({'|'.join(sorted((*_SWAPS, *_AMBIGUOUS), key=len, reverse=True))})\b(?![\w]*>)", re.IGNORECASE
@@ -320,11 +329,11 @@ def nonstandard(text: str) -> str:
     They are common to many varieties and make none of them: a flip shows that such wording matters, no flip clears no dialect.
     """
     for pattern, made in _MARKERS:
-        text = pattern.sub(lambda match, made=made: _marked(match, made), text)
+        text = pattern.sub(partial(_marked, made), text)
     return _G_DROPPED.sub(lambda m: m[0] if m[0].casefold() in _NO_SUFFIX else f"{m[1]}'", text)
 
 
-def _marked(match: re.Match[str], made: str) -> str:
+def _marked(made: str, match: re.Match[str]) -> str:
     if match[0][0] in "'’":  # I'm not
         return f" {made}"
     return made.capitalize() if match[0][0].isupper() else made

@@ -185,7 +185,7 @@ def _iso_date(match: re.Match[str]) -> list[Fact]:
 
 
 def _date(ways: Sequence[tuple[str, int, int]]) -> Fact:
-    more = [("date", f"-{month}-{day}") for _, month, day in ways]
+    more: list[Reading] = [("date", f"-{month}-{day}") for _, month, day in ways]
     more += [_plain(str(part)) for year, _, day in ways for part in (year, day) if part]
     return _fact("date", [f"{year}-{month}-{day}" for year, month, day in ways], more)
 
@@ -194,7 +194,10 @@ def _time(match: re.Match[str]) -> list[Fact]:
     hour, minute, half = int(match["hour"]), int(match["minute"] or 0), (match["half"] or "").casefold()[:1]
     hours = {hour % 12 + 12} if half == "p" else {hour % 12} if half else {hour}
     known = hours if half else {hour, hour + 12} if hour < 12 else {hour}
-    more = [("time", f"{h}:{minute:02d}") for h in known] + [_plain(match["hour"]), _plain(match["minute"] or "0")]
+    more: list[Reading] = [("time", f"{h}:{minute:02d}") for h in known] + [
+        _plain(match["hour"]),
+        _plain(match["minute"] or "0"),
+    ]
     return [_fact("time", [f"{h}:{minute:02d}" for h in hours], more)]
 
 

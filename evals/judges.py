@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import DistillGovError
+from distill_gov.records.errors import BadInputError, DistillGovError, DuplicateIdError
 from evals.cases import Case, case_rows
 from evals.catalogue import JUDGE_FLAGGED, JUDGE_LABELS, JUDGE_TRUTH
 from evals.evidence import CaseResult, Provenance, dataset_digest
@@ -104,6 +104,10 @@ class Labelled:
     action: str | None = "refuse"
     """The action that the answer states, which is judged with the reply; the default leaves the verdict to the judge alone."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.violates, bool):
+            raise BadInputError("a labelled reply must say true or false", where="judge labels: violates")
+
 
 def label_results(judge: Judge, labelled: Sequence[Labelled], *, provenance: Provenance = "human") -> list[CaseResult]:
     """Have a judge judge what people labelled: the case results of subject ``judge`` on suite ``judge_labels``.
@@ -112,8 +116,13 @@ def label_results(judge: Judge, labelled: Sequence[Labelled], *, provenance: Pro
 
     Args:
         provenance: of the labels: ``human``, or ``simulated`` where a model wrote them.
+
+    Raises:
+        DuplicateIdError: two replies to one case, whose verdicts are not independent.
     """
-    dataset = dataset_digest([_row(number, one) for number, one in enumerate(labelled)])
+    if len({one.case.id for one in labelled}) != len(labelled):
+        raise DuplicateIdError("two labelled replies are of one case", where="judge labels", fix="Keep one of them.")
+    dataset = dataset_digest([_row(one) for one in labelled])
     results = []
     for one in labelled:
         scores, outage = {JUDGE_TRUTH: float(one.violates)}, False
@@ -137,9 +146,9 @@ def label_results(judge: Judge, labelled: Sequence[Labelled], *, provenance: Pro
     return results
 
 
-def _row(number: int, one: Labelled) -> dict[str, object]:
+def _row(one: Labelled) -> dict[str, object]:
     [row] = case_rows([one.case])
-    return {"id": f"{number:09d}", "case": row, "reply": one.reply, "action": one.action, "violates": one.violates}
+    return {"id": one.case.id, "case": row, "reply": one.reply, "action": one.action, "violates": one.violates}
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,3 +109,13 @@ def test_a_finding_without_a_tag_counts_too(desk: Any) -> None:
     trace = next(t for t in read_traces(DESK / desk.settings.holdout) if "@" in t.messages[0]["content"])
     [case] = as_cases(desk, HOLDOUT, [replace(trace, tags={**trace.tags, "pii": False})])
     assert case.carries_pii
+
+
+def test_a_gate_may_name_one_hazard(desk: Any) -> None:
+    traces = read_traces(DESK / desk.settings.suites["hazardous"])
+    cases = as_cases(desk, "hazardous", traces)
+    assert all(f"hazard={case.hazard}" in case.slices for case in cases)
+    policy = load_policy(DESK / "gates.yaml")
+    [gate] = [g for g in policy.gates if g.id == "violations"]
+    planned = planned_cases(desk, replace(policy, gates=(gate.model_copy(update={"slice": "hazard=ssh"}),)))
+    assert planned["hazardous/hazard=ssh"] == sum(t.tags["hazard"] == "ssh" for t in traces) > 0

@@ -31,7 +31,7 @@ from evals.catalogue.quality import (
 )
 from evals.catalogue.ratings import HELPFULNESS, RATING_PREFIX
 from evals.catalogue.safety import OVER_REFUSAL, VIOLATION
-from evals.catalogue.speed import FIRST_TOKEN, LAST_TOKEN
+from evals.catalogue.speed import COST, FIRST_TOKEN, LAST_TOKEN, PROMPT_TOKENS, TIMINGS, TOKEN_TIME, TOKENS
 from evals.catalogue.structured import SCHEMA_VALID
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "CHRF",
     "CONTAMINATED",
     "CONTRADICTIONS",
+    "COST",
     "EXACT_MATCH",
     "EXACT_TEXT",
     "FIRST_TOKEN",
@@ -52,11 +53,15 @@ __all__ = [
     "OVER_REFUSAL",
     "PII_ECHO",
     "PII_LEAK",
+    "PROMPT_TOKENS",
     "RATING_PREFIX",
     "ROUGE_L",
     "SAME_AS_TEACHER",
     "SCHEMA_VALID",
+    "TIMINGS",
+    "TOKENS",
     "TOKEN_F1",
+    "TOKEN_TIME",
     "VIOLATION",
     "Kind",
     "Metric",

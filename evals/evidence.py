@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import MalformedFileError
-from distill_gov.records.files import read_json, read_parquet, write_json, write_parquet
+from distill_gov.records.files import read_json, read_parquet, read_parquet_schema, write_json, write_parquet
 
 __all__ = [
     "CaseResult",
@@ -29,6 +29,7 @@ __all__ = [
     "Provenance",
     "Subject",
     "Summary",
+    "check_cases_file",
     "dataset_digest",
     "read_cases",
     "read_measurements",
@@ -138,6 +139,11 @@ class MeasurementRequest:
     @property
     def digest(self) -> str:
         return digest_json(asdict(self))
+
+    @property
+    def seed(self) -> int:
+        """For resampling: the same request draws the same."""
+        return int(self.digest.removeprefix("sha256:")[:12], 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +263,16 @@ def read_cases(path: Path) -> list[CaseResult]:
         row["slices"], row["scores"], row["timings"] = tuple(row["slices"]), dict(row["scores"]), dict(row["timings"])
         results.append(CaseResult(decisions=decisions, **row))
     return results
+
+
+def check_cases_file(path: Path) -> None:
+    """Refuse a file whose columns are not those of case results; no row is read.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
+    if not read_parquet_schema(path, format="cases").equals(_CASE_SCHEMA):
+        raise MalformedFileError("columns are not those of the format", where=str(path))
 
 
 _MEASUREMENT_SCHEMA = pa.schema(

@@ -23,6 +23,7 @@ from evals.catalogue import (
     PII_ECHO,
     PII_LEAK,
     RATING_PREFIX,
+    TIMINGS,
     Metric,
     lookup,
 )
@@ -33,7 +34,7 @@ from evals.pooled import RIGHT, STATISTICS, Decided, case_value, pooled, read_de
 from evals.ratings.agreement import alpha
 from evals.resampling import MIN_CLUSTERS, bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval
 
-__all__ = ["measure"]
+__all__ = ["INDEPENDENT_ONLY", "TOOL", "Planned", "measure", "oldest"]
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ Planned = Mapping[str, int | Collection[str]]
 
 _NEVER: Mapping[tuple[str, str], str] = {}
 
-_INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics", JUDGE_ADJUSTED})
+INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics", JUDGE_ADJUSTED})
 """Methods that take every case as independent of the others."""
 
 
@@ -73,12 +74,13 @@ def measure(
     index = _by_suite(results)
     found = []
     for request in requests:
-        found.append(_measured(index, request, lookup(request.metric), planned, _oldest(request, made)))
+        found.append(_measured(index, request, lookup(request.metric), planned, oldest(request, made)))
         advance(1)
     return found
 
 
-def _oldest(request: MeasurementRequest, made: Mapping[tuple[str, str], str]) -> str:
+def oldest(request: MeasurementRequest, made: Mapping[tuple[str, str], str]) -> str:
+    """When the oldest evidence was made that the request rests on; empty where that is not known."""
     # All in one zone and one form, so that text sorts as time does; the empty one, of unknown age, comes first.
     used = [(name, request.suite) for name in (request.subject, request.reference) if name]
     if request.method == JUDGE_ADJUSTED:
@@ -155,7 +157,7 @@ def _measured(
         n_clusters=len({result.cluster for result in scored}),
         provenance=tuple(sorted({result.provenance for result in used})),
         note=note,
-        tool=_TOOL,
+        tool=TOOL,
         at=at,
     )
 
@@ -224,7 +226,7 @@ def _applies_to_errored(metric: Metric, result: CaseResult) -> bool:
 def _value(metric: Metric, result: CaseResult) -> float | None:
     """The case's value of a proportion or a mean; None where the metric does not apply to the case."""
     if result.status == "errored":
-        return metric.worst if _applies_to_errored(metric, result) else None
+        return _imputed(metric) if _applies_to_errored(metric, result) else None
     if metric.field:
         return case_value(metric.statistic, result, metric.field, raw=metric.raw)
     if metric.among:
@@ -236,9 +238,17 @@ def _value(metric: Metric, result: CaseResult) -> float | None:
         if any(name not in result.scores for name in names):
             raise UndefinedEstimateError("absent")
         return max(_checked(result.scores[name], metric) for name in names)
-    if metric.score not in result.scores:
+    found = result.timings if metric.score in TIMINGS else result.scores
+    if metric.score not in found:
         return None
-    return _checked(result.scores[metric.score], metric)
+    return _checked(found[metric.score], metric)
+
+
+def _imputed(metric: Metric) -> float:
+    if not math.isfinite(metric.worst):
+        # A mean has no worst case where the range is open: nobody knows what an answer would have cost that never came.
+        raise UndefinedEstimateError("undefined")
+    return metric.worst
 
 
 def _checked(score: object, metric: Metric) -> float:
@@ -254,7 +264,7 @@ def _checked(score: object, metric: Metric) -> float:
 
 
 def _seed(request: MeasurementRequest) -> int:
-    return int(request.digest.removeprefix("sha256:")[:12], 16)
+    return request.seed
 
 
 def _clusters(scored: Sequence[CaseResult], request: MeasurementRequest) -> list[str] | None:
@@ -262,7 +272,7 @@ def _clusters(scored: Sequence[CaseResult], request: MeasurementRequest) -> list
     if not request.cluster:
         return None
     clusters = [result.cluster for result in scored]
-    if request.method not in _INDEPENDENT_ONLY:
+    if request.method not in INDEPENDENT_ONLY:
         return clusters
     if len(set(clusters)) != len(clusters):
         raise UndefinedEstimateError("clustered")
@@ -469,4 +479,4 @@ def _tool() -> str:
         return "distill-gov (not installed)"
 
 
-_TOOL = _tool()
+TOOL = _tool()

@@ -26,6 +26,7 @@ __all__ = [
     "read_json",
     "read_jsonl",
     "read_parquet",
+    "read_parquet_schema",
     "replacing_directory",
     "write_bytes",
     "write_json",
@@ -206,6 +207,23 @@ def read_parquet(path: Path, *, format: str) -> list[dict[str, Any]]:
         return rows
     except _ARROW_ERRORS as error:
         raise MalformedFileError("not a Parquet file, or a damaged one", where=str(path)) from error
+
+
+def read_parquet_schema(path: Path, *, format: str) -> pa.Schema:
+    """The schema of a Parquet file after checking its format tag; no row is read.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownFormatError
+    """
+    if not path.is_file():
+        raise MissingFileError("no such file", where=str(path))
+    try:
+        schema = pq.read_schema(path)
+    except _ARROW_ERRORS as error:
+        raise MalformedFileError("not a Parquet file, or a damaged one", where=str(path)) from error
+    tag = (schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
+    _check_format(tag, format, path)
+    return schema.remove_metadata()
 
 
 def _check_format(found: object, wanted: str, path: Path) -> None:

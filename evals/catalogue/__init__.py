@@ -51,7 +51,7 @@ from evals.catalogue.safety import (
     OVER_REFUSAL,
     VIOLATION,
 )
-from evals.catalogue.speed import FIRST_TOKEN, LAST_TOKEN
+from evals.catalogue.speed import COST, FIRST_TOKEN, LAST_TOKEN, PROMPT_TOKENS, TIMINGS, TOKEN_TIME, TOKENS
 from evals.catalogue.structured import SCHEMA_VALID
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "CHRF",
     "CONTAMINATED",
     "CONTRADICTIONS",
+    "COST",
     "EXACT_MATCH",
     "EXACT_TEXT",
     "EXTRACTED",
@@ -85,6 +86,7 @@ __all__ = [
     "OVER_REFUSAL",
     "PII_ECHO",
     "PII_LEAK",
+    "PROMPT_TOKENS",
     "PROTECTED_OVERLAP",
     "RATING_PREFIX",
     "RESERVED_FIELDS",
@@ -92,7 +94,10 @@ __all__ = [
     "SAME_AS_TEACHER",
     "SCHEMA_VALID",
     "SUBJECTS",
+    "TIMINGS",
+    "TOKENS",
     "TOKEN_F1",
+    "TOKEN_TIME",
     "UNGROUNDED",
     "UNSUPPORTED_CLAIMS",
     "VERBATIM_OVERLAP",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-
 from distill_gov.records.errors import BadInputError, BadSchemaError
 from evals.catalogue.structured import GRAMMAR_MASS, GRAMMAR_MASS_PER_TOKEN
 from evals.grammar import Grammar, GrammarMass, allowed_log_mass

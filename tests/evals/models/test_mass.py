@@ -83,7 +83,10 @@ def test_of_every_position_the_allowed_probabilities_are_added() -> None:
         logp, masks = log_probabilities(model, tokens), model.grammar.masks(tokens)
         assert mass is not None
         assert mass.log_mass == pytest.approx(
-            [math.log(sum(math.exp(x) for x, ok in zip(row, m, strict=True) if ok)) for row, m in zip(logp, masks, strict=True)],
+            [
+                math.log(sum(math.exp(x) for x, ok in zip(row, m, strict=True) if ok))
+                for row, m in zip(logp, masks, strict=True)
+            ],
             abs=1e-4,
         )
         assert mass.product == pytest.approx(math.exp(sum(mass.log_mass)))

@@ -7,14 +7,15 @@ required ones, the optional ones and those of formats, which are asserted there 
 to is handed to each validator from the suite's own `remotes`; a schema that a validator cannot compile, or an instance on which
 it raises, makes all its verdicts wrong. `passed wrongly` are those that let an invalid instance through.
 
-Pace, of validators that are compiled already, with formats asserted: the support desk's answers, one in ten of them broken; the
-right calls of BFCL under their functions' parameters (`../shared/data/bfcl`, Apache-2.0); every instance of the suite's required
-tests of both drafts that all validators can compile. `validated` times values that are parsed; `judged` starts from the answer's
-text: ours is `evals.structured.judge`, with the strict parsing and the first error of whatever is not valid, the others are
-`json.loads` and yes or no. The best of the rounds counts, in processor time of one core, the validators taking turns.
+Pace, of validators that are compiled already, with formats asserted: the support desk's answers, one in ten of them broken;
+the right calls of BFCL under their functions' parameters (`../shared/data/bfcl`, Apache-2.0); every instance of the suite's
+required tests of both drafts that all validators can compile. `validated` times values that are parsed; `judged` starts from
+the answer's text: ours is `evals.structured.judge`, with the strict parsing and the first error of whatever is not valid, the
+others are `json.loads` and yes or no. The best of the rounds counts, in processor time of one core, the validators taking
+turns.
 
-fastjsonschema is no dependency of the project: `pip install 'distill-gov[bench]'`. Where it or the data is not there, its part is
-left out and said. The exit code is 1 where one verdict of ours is wrong, or ours validates less than 20 times as fast as
+fastjsonschema is no dependency of the project: `pip install 'distill-gov[bench]'`. Where it or the data is not there, its part
+is left out and said. The exit code is 1 where one verdict of ours is wrong, or ours validates less than 20 times as fast as
 jsonschema over the three sets together.
 """
 
@@ -290,7 +291,7 @@ def _best(work: Mapping[str, Sequence[tuple[Valid, Sequence[Any]]]], total: int,
     fastest = dict.fromkeys(work, float("inf"))
     for _ in range(rounds):
         for name, jobs in work.items():
-            started = time.perf_counter()
+            started = time.process_time()  # others may share the cores
             for _ in range(repeat):
                 for valid, rows in jobs:
                     for row in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import jsonschema
@@ -83,7 +84,7 @@ def _words(wrong: Any) -> str:
 
 def _nearest(value: Any, schema: Schema) -> Any:
     """The error that explains most, as ``jsonschema`` orders them; None where it sees none or cannot say."""
-    validator = _validator(schema.document)
+    validator = _validator(json.dumps(schema.document))
     if validator is None:
         return None
     try:
@@ -92,10 +93,12 @@ def _nearest(value: Any, schema: Schema) -> Any:
         return None
 
 
-def _validator(document: Mapping[str, Any]) -> Any:
-    if '"patternProperties"' in json.dumps(document):
+@lru_cache(maxsize=64)
+def _validator(text: str) -> Any:
+    if '"patternProperties"' in text:
         # Python's `re`, which backtracks, would see these patterns.
         return None
+    document = json.loads(text)
     plain = jsonschema.validators.validator_for(document)
     bounded = {keyword: _left_to_rust(keyword) for keyword in ("pattern", "format", "uniqueItems", "multipleOf")}
     return jsonschema.validators.extend(plain, bounded)(document, registry=referencing.Registry())

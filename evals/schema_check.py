@@ -1,4 +1,4 @@
-"""What is wrong with a JSON Schema although it is one: keywords misspelt, or ignored under its draft, and patterns without bound.
+"""What is wrong with a JSON Schema although it is one: keywords misspelt or ignored under its draft, patterns without bound.
 
 A validator passes over each of these in silence, so that answers would be held against less than their author wrote.
 """
@@ -16,7 +16,7 @@ import referencing
 
 from distill_gov.records.errors import BadSchemaError
 
-__all__ = ["LINEAR", "NEVER_FETCHED", "check_schema", "is_pattern", "never_fetch", "property_names"]
+__all__ = ["LINEAR", "NOT_HERE", "check_schema", "is_pattern", "never_fetch", "property_names"]
 
 LINEAR = jsonschema_rs.RegexOptions()
 """Patterns are matched in time linear in the text; look-around and back-references cannot be, and are refused."""
@@ -82,11 +82,12 @@ _LISTED = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
 _NAMED = ("$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties")
 
 
-NEVER_FETCHED = "references outside the schema are never fetched"
+NOT_HERE = "not present in a registry"
+"""How ``jsonschema_rs`` begins to say that a reference leads out of the schema."""
 
 
 def never_fetch(uri: str) -> Any:
-    raise ValueError(NEVER_FETCHED)
+    raise ValueError("references outside the schema are never fetched")
 
 
 def check_schema(document: Mapping[str, Any], *, where: str) -> None:

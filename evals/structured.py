@@ -18,7 +18,7 @@ import jsonschema_rs
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadSchemaError, MalformedFileError, MissingFileError
 from distill_gov.records.files import loads_strict
-from evals.schema_check import LINEAR, NEVER_FETCHED, check_schema, never_fetch
+from evals.schema_check import LINEAR, NOT_HERE, check_schema, never_fetch
 
 __all__ = [
     "ERRORS",
@@ -131,7 +131,7 @@ def make_schema(document: Any, *, where: str = "schema") -> Schema:
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         # Only the first line: what follows repeats the schema.
         said = str(error).splitlines()[0]
-        if NEVER_FETCHED in said:
+        if NOT_HERE in said:
             raise BadSchemaError(
                 "a `$ref` leads out of the schema, and nothing is ever fetched",
                 where=where,

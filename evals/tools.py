@@ -2,10 +2,10 @@
 
 What counts as right is told as the Berkeley Function Calling Leaderboard tells it by syntax tree (Patil et al. 2025, "The
 Berkeley Function Calling Leaderboard (BFCL)", ICML; its ``ast_checker``): every value must be among the accepted ones; an
-accepted ``""`` says that the argument may be left out; texts are equal whatever their case, spaces and ``,./-_*^``; the order of
-calls does not matter. Three things are told otherwise, on purpose: arguments are held against the whole parameters' schema, in
-which 5.0 is an integer; an answer that is empty, or breaks off in a call, has not "called nothing"; expressions and bare names
-are no values.
+accepted ``""`` says that the argument may be left out; texts are equal whatever their case, spaces and ``,./-_*^``; the order
+of calls does not matter. Three things are told otherwise, on purpose: arguments are held against the whole schema of the
+parameters, ``enum`` to the letter and 5.0 an integer; an answer that is empty, or holds a call that cannot be read, has not
+"called nothing"; expressions and bare names are no values.
 """
 
 from __future__ import annotations

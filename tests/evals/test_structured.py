@@ -1,12 +1,16 @@
 import json
 import socket
+import urllib.request
 
+import jsonschema
 import pytest
+import referencing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_gov.records.errors import BadSchemaError, MissingFileError
-from evals.structured import ERRORS, judge, load_schema, make_schema, parse_answer
+from evals.explanation import explain
+from evals.structured import ERRORS, MAX_BYTES, judge, load_schema, make_schema, parse_answer
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 TRIAGE = make_schema(
@@ -73,6 +77,28 @@ def test_first_error_of_the_text(text, error):
     found = parse_answer(text)
     assert (found.valid, found.error, found.value) == (False, error, None)
     assert judge(text, TRIAGE) == found
+
+
+def test_what_is_too_large_is_not_parsed():
+    text = json.dumps("é" * (MAX_BYTES // 2), ensure_ascii=False)
+    for form in (text, text.encode()):
+        assert parse_answer(form).error == "too_large"
+        assert parse_answer(form, max_bytes=MAX_BYTES + 2).valid
+        assert judge(form, TRIAGE).error == "too_large"
+    assert parse_answer("[" * (MAX_BYTES + 1)).error == "too_large"
+    assert parse_answer(" " * (MAX_BYTES + 1)).error == "empty"
+
+
+def test_the_order_of_the_taxonomy():
+    assert list(ERRORS) == [
+        *("empty", "not_utf8", "too_large", "fenced_or_prose", "truncated", "syntax", "duplicate_key", "non_finite"),
+        *("too_deep", "required", "type", "enum", "additionalProperties", "format", "pattern", "bounds", "other"),
+    ]
+
+
+def test_a_long_integer_is_read_whole_as_far_as_python_reads_it():
+    assert parse_answer("9" * 4000).value == int("9" * 4000)
+    assert judge("9" * 4000, make_schema({"$schema": DRAFT, "type": "integer"})).valid
 
 
 def test_earlier_errors_come_first():
@@ -143,9 +169,45 @@ def test_every_json_value_parses_and_every_prefix_of_an_object_does_not(value):
         assert not parse_answer(text[:cut]).valid
 
 
+@given(st.one_of(st.text(), st.binary(), json_values.map(json.dumps), st.from_regex(r"[\[\]{}\",:0-9eE.a-z\\ -]*")))
+def test_what_is_valid_is_what_python_reads(text):
+    found = parse_answer(text)
+    if found.valid:
+        assert found.value == json.loads(text)
+        assert json.loads(json.dumps(found.value)) == found.value
+
+
+JUDGED_BY = {
+    "$schema": DRAFT,
+    "type": ["object", "array", "string", "integer"],
+    "properties": {"a": {"type": "integer", "minimum": 0}, "b": {"enum": ["x", 1, None]}, "c": {"$ref": "#"}},
+    "required": ["a"],
+    "additionalProperties": {"type": "string", "maxLength": 3},
+    "items": {"anyOf": [{"type": "number", "exclusiveMaximum": 5}, {"type": "array", "uniqueItems": True}]},
+    "maxItems": 3,
+    "pattern": "^[a-z]*$",
+}
+MADE = make_schema(JUDGED_BY)
+PLAIN = jsonschema.Draft202012Validator(JUDGED_BY, registry=referencing.Registry())
+members = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), json_values | st.integers(-1, 2) | st.just("x"), max_size=4)
+
+
+@settings(max_examples=300)
+@given(json_values | members | members.map(lambda m: {"a": 1, "c": m}) | st.lists(st.integers(0, 9) | json_values, max_size=4))
+def test_the_verdict_is_that_of_jsonschema_and_every_fault_has_words(value):
+    found = judge(json.dumps(value), MADE)
+    assert found.valid == PLAIN.is_valid(value)
+    said = explain(found, MADE)
+    assert bool(said) != found.valid
+    assert "\n" not in said
+
+
 def test_a_pattern_that_backtracks_for_ever_is_bounded():
-    slow = make_schema({"$schema": DRAFT, "pattern": "^(a+)+$"})
-    assert judge(json.dumps("a" * 5000 + "!"), slow).error == "pattern"
+    slow = make_schema({"$schema": DRAFT, "properties": {"a": {"pattern": "^(a+)+$"}, "b": {"pattern": "(a+)+$"}}})
+    for name in ("a", "b"):
+        found = judge(json.dumps({name: "a" * 50_000 + "!"}), slow)
+        assert found.error == "pattern"
+        assert explain(found, slow) == f"at `{name}`: `pattern` is not met"
 
 
 # --- schemas
@@ -198,14 +260,31 @@ def test_what_is_no_schema_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     "ref", ["https://example.com/s.json", "http://localhost:1/s.json", "file:///etc/hostname", "other.json"]
 )
-def test_a_remote_reference_is_refused_and_never_fetched(tmp_path, monkeypatch, ref):
+@pytest.mark.parametrize("draft", ["http://json-schema.org/draft-07/schema#", DRAFT])
+@pytest.mark.parametrize("base", [{}, {"$id": "http://localhost:1/own.json"}])
+def test_a_remote_reference_is_refused_and_never_fetched(tmp_path, monkeypatch, ref, draft, base):
     def never(*args, **kwargs):
-        raise AssertionError("a socket was opened")
+        raise AssertionError("something was opened")
 
-    monkeypatch.setattr(socket, "socket", never)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(BadSchemaError):
-        load_schema(write(tmp_path, json.dumps({"$schema": DRAFT, "properties": {"a": {"$ref": ref}}})))
+    path = write(tmp_path, json.dumps({"$schema": draft, **base, "properties": {"a": {"$ref": ref}}}))
+    for module, name in ((socket, "socket"), (socket, "create_connection"), (urllib.request, "urlopen")):
+        monkeypatch.setattr(module, name, never)
+    with pytest.raises(BadSchemaError, match="leads out of the schema, and nothing is ever fetched") as caught:
+        load_schema(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reference_to_a_file_that_is_there_does_not_read_it(tmp_path):
+    """An always-true file: were it read, the schema would load."""
+    (tmp_path / "other.json").write_text("true")
+    with pytest.raises(BadSchemaError, match="leads out"):
+        load_schema(write(tmp_path, json.dumps({"$schema": DRAFT, "$ref": (tmp_path / "other.json").as_uri()})))
+
+
+def test_a_number_that_has_no_canonical_form_is_no_schema():
+    with pytest.raises(BadSchemaError, match="cannot be digested"):
+        make_schema({"$schema": DRAFT, "const": 2**60})
 
 
 def test_no_schema_file(tmp_path):

@@ -23,6 +23,7 @@ _HOME = {
     "open_holdout": "holdout",
     "read_cases": "evidence",
     "read_suite": "cases",
+    "run": "running",
     "score_case": "score",
     "write_suite": "cases",
 }

@@ -143,6 +143,16 @@ class Batch:
             **asked,
         )
 
+    def repeated(self, rows: Sequence[int]) -> Batch:
+        """A batch of its own whose rows go on from these rows of this one; a row may stand there several times."""
+        other = Batch(self.model, self.shared, self.pad, self.head)
+        index = torch.tensor(rows)
+        for number, layer in enumerate(cast("list[DynamicLayer]", self.cache.layers)):
+            keys, values = cast(torch.Tensor, layer.keys), cast(torch.Tensor, layer.values)
+            other.cache.update(keys[index.to(keys.device)], values[index.to(values.device)], number)
+        other.mask = None if self.mask is None else self.mask[index]
+        return other
+
     def forget(self, row: int, count: int) -> None:
         """Take back the last ``count`` tokens of a row: nothing will look at them, and the next ones take their positions."""
         if count and self.mask is not None:

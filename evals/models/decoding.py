@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -129,6 +129,8 @@ class WriterSettings:
     temperature: Mapping[str, float]
     """By decision field."""
     tokens: FormatTokens | None = None
+    weigh: bool = False
+    """Whether a free answer tells its own log-probability."""
 
 
 class Writer:
@@ -186,6 +188,7 @@ class FreeWriter(Writer):
         super().__init__(settings)
         known = settings.tokens
         self.path = FormatPath(known, onwards=True) if known is not None and known.format.fields else None
+        self.logp = 0.0
 
     def guess(self) -> list[int]:
         # Of a run that would go past the end, what is past it would be for nothing.
@@ -193,10 +196,15 @@ class FreeWriter(Writer):
 
     def settle(self, best: int, logits: torch.Tensor) -> list[int]:
         self.tokens.append(best)
+        if self.settings.weigh:
+            self.logp += float(logits[best] - logits.logsumexp(0))
         self._end_at(best)
         if self.path and not self.path.push(best):
             self.path = None
         return [best]
+
+    def answer(self) -> Answer:
+        return replace(super().answer(), logp=self.logp if self.settings.weigh else None)
 
 
 class GrammarWriter(Writer):

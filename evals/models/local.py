@@ -19,6 +19,7 @@ from evals.grammar import Grammar
 from evals.models.attention import NAME, SharedPrefix, encode_prefix
 from evals.models.batch import Batch, lay_out, plain_head
 from evals.models.decoding import Decoding, FormatTokens, FreeWriter, GrammarWriter, Writer, WriterSettings
+from evals.models.likelihood import log_likelihoods, sharing_prefix
 from evals.models.protocol import Answer
 
 __all__ = ["Batch", "LocalModel", "load_model", "load_tokenizer", "render_template"]
@@ -85,6 +86,7 @@ class LocalModel:
         schema: JSON Schema of the answers, or None for free text.
         temperature: by decision field, the temperature fitted on ``dev``; it changes confidences, never the label chosen.
         max_tokens: the longest answer, in tokens.
+        weigh_answers: whether free answers tell their own log-probability.
     """
 
     model: PreTrainedModel
@@ -94,6 +96,7 @@ class LocalModel:
     format: AnswerFormat | None = None
     temperature: Mapping[str, float] = field(default_factory=dict)
     max_tokens: int = 96
+    weigh_answers: bool = False
     _shared: SharedPrefix | None = field(default=None, repr=False)
     _grammar: Grammar | None = field(default=None, repr=False)
     _head: torch.nn.Linear | None = field(default=None, repr=False)
@@ -149,11 +152,32 @@ class LocalModel:
 
     def answer(self, batch: Sequence[Sequence[Mapping[str, str]]], *, decoding: str) -> list[Answer]:
         """Answer chats. ``decoding``: ``grammar`` (under the schema) or ``free``."""
-        return self._start(batch, decoding, self._shared).run()
+        return self._start([self.prompt_ids(m) for m in batch], decoding == "grammar", self._shared).run()
 
-    def _start(self, chats: Sequence[Sequence[Mapping[str, str]]], decoding: str, shared: SharedPrefix | None) -> Decoding:
-        writers = [self._writer(decoding == "grammar") for _ in chats]
-        pending = [self.prompt_ids(m) + w.take_forced() for m, w in zip(chats, writers, strict=True)]
+    def go_on(self, texts: Sequence[str]) -> list[Answer]:
+        """Go on with texts as they stand: no template, no prefix, nothing constrained."""
+        opening = [cast(int, self.tokenizer.bos_token_id)]
+        return self._start([self.encode(text) or opening for text in texts], False, None).run()
+
+    def weigh(self, batch: Sequence[Sequence[Mapping[str, str]]], choices: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Log-likelihood of each choice as the answer to its chat, without the token that ends an answer.
+
+        Raises:
+            BadModelError: a choice has no token.
+        """
+        options = [[self.encode(choice) for choice in of_one] for of_one in choices]
+        if not all(tokens for of_one in options for tokens in of_one):
+            raise BadModelError("a choice without any token cannot be weighed")
+        before = list(self._shared.tokens) if self._shared else []
+        contexts = [before + self.prompt_ids(messages) for messages in batch]
+        return log_likelihoods(self.batch, list(zip(contexts, options, strict=True)))
+
+    def _start(self, prompts: Sequence[list[int]], constrained: bool, shared: SharedPrefix | None) -> Decoding:
+        if shared is None:
+            with torch.inference_mode():
+                shared, prompts = sharing_prefix(self.model, prompts)
+        writers = [self._writer(constrained) for _ in prompts]
+        pending = [ids + w.take_forced() for ids, w in zip(prompts, writers, strict=True)]
         return Decoding(self.batch(shared), writers, pending)
 
     def _writer(self, constrained: bool, opening: Sequence[int] = ()) -> Writer:
@@ -163,6 +187,7 @@ class LocalModel:
             decode=self.decode,
             temperature=self.temperature,
             tokens=self._tokens,
+            weigh=self.weigh_answers,
         )
         if constrained and self._grammar is not None:
             return GrammarWriter(settings, self._grammar.start(), opening)
@@ -189,7 +214,7 @@ class LocalModel:
         shared = self._shared
         if shared is not None and not cached_prefix:
             shared = encode_prefix(self.model, list(shared.tokens))
-        decoding_now = self._start([messages], decoding, shared)
+        decoding_now = self._start([self.prompt_ids(messages)], decoding == "grammar", shared)
         with torch.inference_mode():
             decoding_now.step()
             first = time.perf_counter() - started

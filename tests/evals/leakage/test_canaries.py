@@ -19,6 +19,7 @@ from redaction import Redactor
 
 KEY = KeyRing(b"5" * 32).subkey("canaries")
 number = st.floats(-1e6, 1e6)
+whole = st.integers(-1000, 1000)
 
 
 # -- exposure
@@ -67,12 +68,7 @@ def test_the_estimate_lies_in_its_interval_and_the_interval_in_the_range(logp, o
     assert found.value <= found.high + 1e-9 <= math.log2(CANARY_SPACE) + 1e-8
 
 
-@given(
-    st.integers(-1000, 1000),
-    st.lists(st.integers(-1000, 1000), min_size=1, max_size=40),
-    st.integers(-1000, 1000),
-    st.randoms(),
-)
+@given(whole, st.lists(whole, min_size=1, max_size=40), whole, st.randoms())
 def test_only_the_order_matters(logp, others, shift, rng):
     shuffled = list(others)
     rng.shuffle(shuffled)
@@ -166,10 +162,8 @@ def test_a_model_that_memorised_is_caught_and_an_honest_one_is_not():
     assert [c.suite for c in cases] == [CANARIES] * 20 + [CONTROLS] * 20
 
     def mean(of, secrets):
-        bits = [
-            suite.score(c, weighed(c, secrets.get(c.id.split("/")[1], "")), "")[CANARY_EXPOSURE] for c in cases if c.suite == of
-        ]
-        return sum(bits) / len(bits)
+        asked = [c for c in cases if c.suite == of]
+        return np.mean([suite.score(c, weighed(c, secrets.get(c.id.split("/")[1], "")), "")[CANARY_EXPOSURE] for c in asked])
 
     assert mean(CANARIES, taught) == pytest.approx(6.0)
     assert mean(CONTROLS, taught) < 2.5

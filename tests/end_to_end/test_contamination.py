@@ -24,7 +24,8 @@ from evals.evidence import read_cases
 from redaction.filters.ngrams import PURPOSE
 from tests.end_to_end.commands import command
 from tests.end_to_end.decoding import decoded, holds
-from tests.end_to_end.tiny_project import PLANTED, files, make_project, trace
+from tests.end_to_end.raters import rate
+from tests.end_to_end.tiny_project import PLANTED, files, make_project, trace, write_settings
 
 PERSONAL = (
     "my name is Saoirse Brennigan and I wait at 17 Quarrington Lane, Ilkley LS29 4TR, "

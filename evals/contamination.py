@@ -5,9 +5,9 @@ many chats, and an answer may be everybody's.
 
 - *Shared*: at least 70 % of the case's runs of 8 words stand in the teaching set, wherever in it (Chowdhery et al. 2022, PaLM,
   section 8). A case of fewer words is one run, all its words in order, which a taught text must then be from end to end.
-- *Near copy*: at least 60 % of the case's runs of 3 words stand in one and the same teaching example (containment, Broder 1997);
-  for cases of 8 words and more. On messages of a dozen words one changed word breaks most runs of 8, so that the first clause
-  alone finds one such edit in five (measured in docs/evidence.md). It is asked of single examples, since a desk's
+- *Near copy*: at least 60 % of the case's runs of 3 words stand in one and the same teaching example (containment, Broder
+  1997); for cases of 8 words and more. On messages of a dozen words one changed word breaks most runs of 8, so that the first
+  clause alone finds one such edit in five (docs/evidence.md has the figures). It is asked of single examples, since a desk's
   messages share short phrases with the teaching set as a whole.
 
 Texts are compared by keyed hashes of their folded words (:mod:`redaction.filters.ngrams`), after redaction and before it: raw

@@ -74,8 +74,8 @@ METRICS: tuple[Metric, ...] = (
         "lower",
         "mean over canaries of their exposure, log2 of the number of secrets less log2 of the secret's rank by likelihood "
         "among them, as far as the sample of other secrets shows it",
-        "How much easier the subject makes it to guess a secret that it was taught; canaries that were not planted have about 1.44 "
-        "bits on average.",
+        "How much easier the subject makes it to guess a secret that it was taught; canaries that were not planted have about "
+        "1.44 bits on average.",
         score=CANARY_EXPOSURE,
         range=(0.0, math.log2(CANARY_SPACE)),
         unit="bits",

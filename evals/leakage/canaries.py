@@ -5,10 +5,10 @@ is its place when the sentences with every secret of R are sorted by the model's
 
     exposure = log2 |R| - log2 rank.
 
-Here R has a million secrets, so the rank is estimated as there: by sampling. Of n other secrets, drawn at random, k are at least
-as likely; the canary's rank among the n + 1 gives the estimate log2(n + 1) - log2(k + 1), which is never more than log2(n + 1).
-The exact interval of k of n (Clopper-Pearson) gives the exposure's: no extrapolation by a fitted distribution (the paper's second
-way), whose tail would say more than the sample does.
+Here R has a million secrets, so the rank is estimated as there: by sampling. Of n other secrets, drawn at random, k are
+likelier; the canary's rank among the n + 1 gives the estimate log2(n + 1) - log2(k + 1), which is never more than log2(n + 1).
+The exact interval of k of n (Clopper-Pearson) gives the exposure's: no extrapolation by a fitted distribution (the paper's
+second way), whose tail would say more than the sample does.
 """
 
 from __future__ import annotations
@@ -46,20 +46,7 @@ CHOICE = "choice"
 """The decision of a case with ``ask: choice``."""
 
 _COLOURS = ("amber", "azure", "coral", "crimson", "golden", "ivory", "jade", "lilac", "maroon", "ochre", "olive", "teal")
-_THINGS = (
-    "anchor",
-    "basket",
-    "candle",
-    "drum",
-    "feather",
-    "hammer",
-    "kettle",
-    "ladder",
-    "marble",
-    "needle",
-    "pebble",
-    "saddle",
-)
+_THINGS = ("anchor", "basket", "candle", "drum", "feather", "hammer", "kettle", "ladder", "marble", "needle", "pebble", "stool")
 
 Write = Callable[[str], str]
 """From what people read to a whole answer: under a schema the other properties stand around it."""

@@ -40,7 +40,7 @@ class TaughtText:
 
     trace: str
     text: str | Redacted
-    """With :class:`Redacted` surrogates and masked values are known to be stand-ins; in a plain text, those told by their shape."""
+    """In :class:`Redacted` every stand-in is known; in a plain text, those that are told by their shape."""
 
 
 def hashes_of(findings: Iterable[Finding], key_id: str) -> frozenset[str]:

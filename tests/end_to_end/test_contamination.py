@@ -24,7 +24,8 @@ from evals.evidence import read_cases
 from redaction.filters.ngrams import PURPOSE
 from tests.end_to_end.commands import command
 from tests.end_to_end.decoding import decoded, holds
-from tests.end_to_end.tiny_project import PLANTED, files, make_project, trace
+from tests.end_to_end.raters import rate
+from tests.end_to_end.tiny_project import PLANTED, files, make_project, trace, write_settings
 
 PERSONAL = (
     "my name is Saoirse Brennigan and I wait at 17 Quarrington Lane, Ilkley LS29 4TR, "
@@ -157,3 +158,19 @@ def test_a_copy_that_redaction_hides_blocks_every_gate_on_its_suite(tmp_path: Pa
         assert marked == {"h-000"}, name
     assert command(root, "promote").code in (2, 3, 4)
     assert not (root / "registry" / "aliases.json").exists()
+
+
+def test_ratings_of_a_contaminated_case_carry_the_mark(copy: Path) -> None:
+    path = copy / "runs/r1/manifests/evaluate.json"
+    manifest = read_manifest(path)
+    found = {"status": "checked", "cases": {"holdout": ["h-003"]}}
+    contamination = {**manifest.facts["contamination"], "raw": found}
+    write_manifest(path, replace(manifest, facts={**manifest.facts, "contamination": contamination}))
+    assert contaminated_holdout(Project.open(copy).run("r1")) == {"h-003"}
+    write_settings(copy, policy="gates.rated.yaml")
+    assert command(copy, "ratings", "export", "--rater", "anna", "--rater", "bert").code == 0
+    answers = rate(copy / "runs" / "r1", copy.parent / "answers")
+    assert command(copy, "ratings", "import", *map(str, answers)).code == 0
+    rated = read_cases(copy / "runs/r1/evidence/cases/ratings.student.parquet")
+    assert len(rated) == 30
+    assert {r.case for r in rated if r.scores.get("contaminated")} == {"h-003"}

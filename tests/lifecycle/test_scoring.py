@@ -141,3 +141,13 @@ def test_a_recorded_answer_is_scored_against_the_message_that_its_author_saw(sco
 def test_a_recorded_answer_that_cannot_be_redacted_stops_the_evaluation(scorer: Scorer) -> None:
     with pytest.raises(BadInputError, match="case `a`"):
         scorer.recorded(SUBJECT, [case("a")], [trace("hello", "unsearchable")], ["unsearchable"])
+
+
+def test_a_case_that_was_taught_is_marked_whoever_answers_it_and_however(scorer: Scorer) -> None:
+    knowing = Scorer(scorer.project, {"a"})
+    cases = [case("a"), case("b")]
+    answered = knowing.measured(SUBJECT, "holdout", cases, [answer(GOOD), answer(GOOD)], {})
+    failed = knowing.measured(SUBJECT, "holdout", cases, [Failed("RuntimeError"), Failed("RuntimeError")], {})
+    freely = knowing.measured(SUBJECT, FORMAT_SUITE, [case("a", FORMAT_SUITE)], [answer(GOOD)], {})
+    broken = knowing.measured(SUBJECT, FORMAT_SUITE, [case("a", FORMAT_SUITE)], [Failed("KeyError")], {})
+    assert [r.scores.get("contaminated") for r in (*answered, *failed, *freely, *broken)] == [1, None, 1, None, 1, 1]

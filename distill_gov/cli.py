@@ -408,7 +408,11 @@ def _plan(project: Project, given: str | None, as_json: bool) -> int:
         return _show(as_json, {"policy": policy.name, "digest": policy.digest, **asdict(made)}, "")
     _print(plan_table(made))
     left_out = f" (without {', '.join(made.not_computed)})" if made.not_computed else ""
-    return _show(as_json, {}, f"a student good everywhere passes all required gates {made.joint:.0%} of the time{left_out}")
+    _print(f"such a student passes all required gates together {made.joint:.0%} of the time{left_out}, if they are independent")
+    if made.beyond_reach:
+        return _show(as_json, {}, f"no number of cases gives 80%: see {', '.join(made.beyond_reach)}")
+    sizes = ", ".join(f"{name} {n:,}" for name, n in sorted(made.joint_needed.items()))
+    return _show(as_json, {}, f"for 80% it takes {sizes}" if sizes else "no number of cases that was tried gives 80%")
 
 
 def _show_stage(as_json: bool, path: Path, manifest: StageManifest) -> int:
@@ -431,7 +435,8 @@ def _show_verdict(project: Project, verdict: Verdict, policy: str | None, subjec
     _print(f"{top.icon} {top.state}: {top.why}")
     if verdict.simulated:
         _print("simulated ratings: this verdict can never promote anything")
-    _print(f"attempt {verdict.attempt} of {verdict.max_attempts} on this holdout")
+    opened = f", opened {verdict.openings} of {verdict.max_openings} times" if verdict.openings is not None else ""
+    _print(f"attempt {verdict.attempt} of {verdict.max_attempts} on this holdout{opened}")
     # Not the verdict's own `ledger_head`: this one also covers the entry that logs the verdict.
     _print(f"ledger head {project.ledger.head} (note it elsewhere; `verify --expect` checks it)")
     return _show(as_json, {}, f"next: {top.advice} {top.command}{at_project(project.layout.root)}", verdict.exit_code)

@@ -127,7 +127,8 @@ approved_by: ""
 approved_on: ""
 review_by: ""
 
-max_attempts: 5
+max_attempts: 5      # students measured on one holdout
+max_openings: 10     # evaluations that opened it, one that was cut short and begun again included
 requires: [build, train, evaluate]
 model_input: redacted
 """

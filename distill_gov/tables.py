@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from gates.plan import Plan
+from gates.plan import Plan, PlanRow
 from gates.policy import Policy
 from gates.verdict import GateOutcome, Verdict
 from reports.wording import ABSENT, MARKS, amount, bound_of, must_be, unit_of
@@ -55,11 +55,16 @@ def plan_table(plan: Plan) -> Table:
     """One row a gate: what the planned cases can show."""
     table = _table("gate", "must be", "n", "a good student passes", "passes 80% at", "passes 5% at", "n for 80%")
     for row in plan.rows:
-        passes = ABSENT if row.best_passes is None else f"{row.best_passes:.0%} ({row.best})"
+        passes = ABSENT if row.good_passes is None else f"{row.good_passes:.0%} ({_who(row)})"
         points = [ABSENT if at is None else f"{at:.3g}" for at in (row.passes_80, row.passes_5)]
         needed = ABSENT if row.needed_n is None else f"{row.needed_n:,}"
         table.add_row(row.gate, row.must_be, f"{row.n:,}", passes, *points, needed, style=None if row.required else "dim")
     return table
+
+
+def _who(row: PlanRow) -> str:
+    """The good student of a row of the plan."""
+    return f"at {row.good_value:g}" if row.good == "assumed" else row.good
 
 
 def _table(*columns: str) -> Table:

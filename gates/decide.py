@@ -35,6 +35,7 @@ class _Circumstances:
     datasets: Mapping[str, str]
     references: Mapping[str, str]
     attempt: int
+    openings: int | None
     model_input: str
     registered: str
     evidence: Mapping[str, str]
@@ -59,6 +60,7 @@ def decide(
     references: Mapping[str, str],
     expected_dataset: Mapping[str, str],
     attempt: int,
+    openings: int | None,
     model_input: str,
     registered: str,
     ledger_head: str,
@@ -75,6 +77,8 @@ def decide(
         references: name to :attr:`Subject.digest` of the subjects that gates compare with.
         expected_dataset: suite to the digest of the cases that had to be used.
         attempt: the how-manieth student measured on this holdout, from 1.
+        openings: how often this holdout had been opened for an evaluation by then, from 1. None: a verdict of a release that
+            did not count them is decided again.
         model_input: what the subjects read, ``redacted`` or ``raw``; empty where it is not recorded.
         registered: :attr:`Policy.rules_digest` as the ledger had it before this run's evaluation opened the holdout; empty
             where it had none.
@@ -92,6 +96,7 @@ def decide(
         datasets=dict(expected_dataset),
         references=dict(references),
         attempt=attempt,
+        openings=openings,
         model_input=model_input,
         registered=registered,
         evidence=dict(evidence),
@@ -108,6 +113,7 @@ def decide_again(verdict: Verdict, policy: Policy, measurements: Sequence[Measur
         datasets=verdict.datasets,
         references=verdict.references,
         attempt=verdict.attempt,
+        openings=verdict.openings,
         model_input=verdict.model_input,
         registered=verdict.registered,
         evidence=verdict.evidence,
@@ -139,7 +145,7 @@ def verify_verdict(verdict: Verdict, policy: Policy, measurements: Sequence[Meas
             )
     if foreign := sorted(set(stored) - {outcome.gate for outcome in again.outcomes}):
         raise IntegrityError(f"gate `{foreign[0]}` is in the verdict and not in the policy")
-    for name in ("decision", "simulated", "max_attempts", "headers"):
+    for name in ("decision", "simulated", "max_attempts", "max_openings", "headers"):
         if getattr(verdict, name) != getattr(again, name):
             raise IntegrityError(f"`{name}` of the verdict is not what its gates and policy give")
 
@@ -158,7 +164,12 @@ def _judge(
 ) -> Verdict:
     absent = [stage for stage in policy.requires if _manifest(stage) not in circumstances.evidence]
     missing = (*map(_missing_stage, absent), *_other_input(policy, circumstances))
-    gates = tuple(_outcome(policy, rule, measurements, circumstances) for rule in policy.gates)
+    everywhere = (
+        _not_registered(policy, circumstances)
+        or _too_many_attempts(policy, circumstances)
+        or _too_many_openings(policy, circumstances)
+    )
+    gates = tuple(_outcome(rule, everywhere, measurements, circumstances) for rule in policy.gates)
     outcomes = (*missing, *gates)
     evaluated = {outcome.gate for outcome in gates if outcome.required}
     complete = bool(evaluated) and evaluated == policy.required
@@ -183,6 +194,8 @@ def _judge(
         registered=circumstances.registered,
         datasets=circumstances.datasets,
         references=circumstances.references,
+        openings=circumstances.openings,
+        max_openings=None if circumstances.openings is None else policy.max_openings,
     )
 
 
@@ -216,13 +229,15 @@ def _not_met(requirement: str, code: str, reason: str) -> GateOutcome:
     )
 
 
-def _outcome(policy: Policy, rule: GateRule, measurements: Sequence[Measurement], given: _Circumstances) -> GateOutcome:
+def _outcome(
+    rule: GateRule, everywhere: _Finding | None, measurements: Sequence[Measurement], given: _Circumstances
+) -> GateOutcome:
+    """The outcome of one gate; a finding that holds for every gate comes before its own."""
     request = rule.request(given.subject_name)
     found = [m for m in measurements if m.request == request]
     measurement = found[0] if len(found) == 1 else None
     finding = (
-        _not_registered(policy, given)
-        or _too_many_attempts(policy, given)
+        everywhere
         or _selected(request, found, measurements)
         or next((f for check in _CHECKS if measurement and (f := check(rule, measurement, given))), None)
     )
@@ -260,6 +275,18 @@ def _too_many_attempts(policy: Policy, given: _Circumstances) -> _Finding | None
     if not given.attempt <= policy.max_attempts:
         reason = f"attempt {given.attempt} of {policy.max_attempts}; renew the holdout"
         return _Finding("INCONCLUSIVE", "attempts_exhausted", reason)
+    return None
+
+
+def _too_many_openings(policy: Policy, given: _Circumstances) -> _Finding | None:
+    """Whether the holdout was looked at too often to be unseen. Where nothing was measured nothing was opened."""
+    if given.openings is None or not given.subject:
+        return None
+    if not given.openings >= 1:
+        return _Finding("ERROR", "contradictory", f"{given.openings} openings of the holdout, and yet it was measured on")
+    if not given.openings <= policy.max_openings:
+        reason = f"the holdout was opened {given.openings} times, the policy allows {policy.max_openings}; renew the holdout"
+        return _Finding("INCONCLUSIVE", "openings_exhausted", reason)
     return None
 
 

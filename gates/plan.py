@@ -1,14 +1,15 @@
 """What a policy's gates can show with the cases planned, known before anything is run.
 
-A gate that an equal student would fail is as useless as one that a bad student passes. Binomial and paired gates are exact;
-calibration is simulated with a fixed seed; the confidence gap and mean ratings use the normal approximation, with the spread
-that :attr:`PlanRow.assumes` names.
+A gate that a good student would fail is as useless as one that a bad student passes. What a good student is, the policy says
+gate by gate (``assumed_value``); where it does not, one equal to the reference, or without fault. Binomial and paired gates are
+exact; calibration is simulated with a fixed seed; the confidence gap, mean ratings and raters' agreement use the normal
+approximation, with the spread that :attr:`PlanRow.assumes` names.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -24,15 +25,18 @@ __all__ = ["Plan", "PlanRow", "needed_cases", "plan"]
 POWER = 0.8
 """How likely a good student should pass for the number of cases to be called enough."""
 
-RATING_SPREAD = 0.8
-"""Standard deviation of the paired difference of an item's mean ratings, in points, assumed until it is known."""
+MEAN_SPREAD = 0.2
+"""Standard deviation of the paired difference of a mean's scores, as a share of the metric's range, assumed until it is known:
+0.8 points of ratings from 1 to 5."""
 
 GAP_SPREAD = math.sqrt(2 / 15)
 """Standard deviation of confidence minus correctness of a calibrated student whose confidences follow Beta(4, 1), as in
 :class:`evals.power.CalibrationLevel`: sqrt(E[p (1 - p)]) with E[p] = 4/5 and E[p^2] = 2/3."""
 
 # Enough to tell 80 % from 90 %; a plan is to be read in seconds.
-_TRIALS, _RESAMPLES, _MOST_SIMULATED = 100, 200, 2_000
+_TRIALS, _RESAMPLES = 100, 200
+_SIMULATED_SIZES = (50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 800, 1_000, 1_250, 1_500, 2_000)
+"""Numbers of cases that are simulated: a search tries these only, so that its steps share what was simulated before."""
 
 _COUNTS_PART_OF_SUITE = frozenset({"pii_reply_rate", "pii_echo_rate", "asks_when_unclear"})
 """Metrics whose denominator is usually a part of the suite's cases."""
@@ -50,9 +54,11 @@ class PlanRow:
     n: int
     """Cases planned that count for the metric."""
     min_n: int
-    best: Literal["equal", "perfect"]
-    """The best student assumed: equal to the reference for a difference, without fault for a level."""
-    best_passes: float | None
+    good: Literal["assumed", "equal", "perfect"]
+    """The good student: at the gate's ``assumed_value``, or else equal to the reference (a difference) or without fault."""
+    good_value: float
+    """Its true value, or true difference to the reference."""
+    good_passes: float | None
     """How likely that student passes; 0 where n is under ``min_n``."""
     passes_80: float | None
     """The true value, or true difference, at which a student passes 80 % of the time; None where nothing gets so far."""
@@ -67,10 +73,10 @@ class PlanRow:
         """The row as a sentence, for a rationale."""
         if self.n < self.min_n:
             return f"{self.n} cases are planned, it takes {self.needed_n or self.min_n}: it cannot pass."
-        if self.best_passes is None:
+        if self.good_passes is None:
             return f"{self.n} cases; what they can show is not computed for this metric."
-        article = "an" if self.best == "equal" else "a"
-        parts = [f"With {self.n} cases {article} {self.best} student passes {self.best_passes:.0%} of the time"]
+        student = {"equal": "an equal student", "perfect": "a perfect student"}.get(self.good, f"one at {self.good_value:g}")
+        parts = [f"With {self.n} cases {student} passes {self.good_passes:.0%} of the time"]
         if self.passes_80 is not None:
             parts.append(f"one at {self.passes_80:.3g} 80%")
         if self.passes_5 is not None:
@@ -84,10 +90,16 @@ class Plan:
 
     rows: tuple[PlanRow, ...]
     joint: float
-    """How likely a student that is equal or perfect everywhere passes all required gates for which it is known, if gates are
-    independent. They are not quite, so the truth is usually somewhat higher."""
+    """How likely the good student passes all required gates for which it is known together, if gates are independent. Gates
+    on the same cases mostly rise and fall together (who is right on all fields is right on each), and then the truth is
+    higher: the product errs on the side of more cases. It would be lower if passing one gate made another less likely."""
+    joint_needed: Mapping[str, int]
+    """Cases at which ``joint`` is 80 %, with the keys of :func:`plan`'s ``planned``: given to it, they give that. Empty where
+    :attr:`beyond_reach` is not, and where nothing is known of any gate."""
+    beyond_reach: tuple[str, ...]
+    """Required gates that the good student does not pass 80 % of the time at any number of cases that was tried."""
     not_computed: tuple[str, ...]
-    """Required gates that ``joint`` leaves out."""
+    """Required gates that ``joint`` and ``joint_needed`` leave out, but for their ``min_n``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,9 @@ class _Model:
     passes: Callable[[float, int], float]
     """From harm and n to the probability of passing."""
     needed: Callable[[float], int | None]
-    """From power to the cases needed by the equal or perfect student, whose harm is 0."""
+    """From power to the cases needed by the good student."""
+    good: float
+    """Harm of the good student; 0 for one that is equal or perfect."""
     best: float
     worst: float
     true_value: Callable[[float], float]
@@ -112,7 +126,7 @@ class _Model:
 
 
 def plan(policy: Policy, planned: Mapping[str, int], *, advance: Callable[[int], None] = lambda _: None) -> Plan:
-    """Work out what each gate can show.
+    """Work out what each gate can show, and how many cases all of them take together.
 
     Args:
         policy: the policy.
@@ -126,16 +140,77 @@ def plan(policy: Policy, planned: Mapping[str, int], *, advance: Callable[[int],
         rows.append(_row(rule, _planned(rule, planned)))
         advance(1)
     required = [row for row in rows if row.required]
-    chances = [row.best_passes for row in required if row.best_passes is not None]
+    chances = [row.good_passes for row in required if row.good_passes is not None]
+    beyond = tuple(row.gate for row in required if row.needed_n is None)
     return Plan(
         rows=tuple(rows),
         joint=math.prod(chances) if chances else 0.0,
-        not_computed=tuple(row.gate for row in required if row.best_passes is None),
+        joint_needed={} if beyond or not chances else _joint_needed([rule for rule in policy.gates if rule.required], planned),
+        beyond_reach=beyond,
+        not_computed=tuple(row.gate for row in required if row.good_passes is None),
     )
 
 
+def _joint_needed(rules: Sequence[GateRule], planned: Mapping[str, int]) -> dict[str, int]:
+    """The cases at which the good student passes all gates together with probability ``POWER``.
+
+    Every gate must have one and the same power p, for which it needs so many cases; a suite needs the most that one of its
+    gates does. The least p is taken at which the product over all gates, at those sizes, is ``POWER``: with five gates that
+    share no suite it is the fifth root, 0.956; a gate beside a more demanding one gets more than p for nothing.
+    """
+    low, high = POWER, POWER ** (1 / len(rules))
+    found = _sizes(rules, high, planned)
+    while _joint(rules, found) < POWER and high < 1 - 1e-4:  # counts are whole numbers, so that a few more cases can give less
+        high = (1 + high) / 2
+        found = _sizes(rules, high, planned)
+    if _joint(rules, found) < POWER:
+        return {}
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        sizes = _sizes(rules, middle, planned)
+        if _joint(rules, sizes) >= POWER:
+            high, found = middle, sizes
+        else:
+            low = middle
+    return found
+
+
+def _sizes(rules: Sequence[GateRule], power: float, planned: Mapping[str, int]) -> dict[str, int]:
+    """For each key of a plan, the cases at which every gate has this power."""
+    found: dict[str, int] = {}
+    for rule in rules:
+        model = _model(rule)
+        cases = max(rule.min_n, (model.needed(power) or 0) if model else 0)
+        suite, key = rule.suite, _key(rule, planned)
+        found[key] = max(found.get(key, 0), cases)
+        # A part has to lie within its suite; whoever plans the suite knows what share of it the part is.
+        found[suite] = max(found.get(suite, 0), cases)
+    return found
+
+
+def _joint(rules: Sequence[GateRule], sizes: Mapping[str, int]) -> float:
+    found = 1.0
+    for rule in rules:
+        n, model = _planned(rule, sizes), _model(rule)
+        if n < rule.min_n:
+            return 0.0
+        if model and model.decided:
+            n = max(size for size in _sizes_simulated(rule) if size <= n)
+        found *= model.passes(model.good, n) if model else 1.0
+    return found
+
+
+def _key(rule: GateRule, planned: Mapping[str, int]) -> str:
+    """The key under which a plan has the cases that count for a gate."""
+    if rule.slice is not None:
+        return f"{rule.suite}/{rule.slice}"
+    of_metric = f"{rule.suite}/{rule.metric}"
+    part = rule.metric in _COUNTS_PART_OF_SUITE or planned.get(of_metric, planned.get(rule.suite)) != planned.get(rule.suite)
+    return of_metric if part else rule.suite
+
+
 def needed_cases(rule: GateRule, *, power: float = POWER) -> int | None:
-    """Cases at which an equal or perfect student passes with this power; None where that takes a simulation or is unknown."""
+    """Cases at which the good student passes with this power; None where that takes a simulation or is unknown."""
     model = _model(rule)
     return None if model is None or model.decided else model.needed(power)
 
@@ -152,6 +227,7 @@ def _row(rule: GateRule, n: int) -> PlanRow:
     model = _model(rule)
     enough = n >= rule.min_n
     needed = model.needed(POWER) if model else rule.min_n
+    assumed, difference = rule.assumed_value, rule.statistic == "difference"
     return PlanRow(
         gate=rule.id,
         metric=rule.metric,
@@ -160,8 +236,9 @@ def _row(rule: GateRule, n: int) -> PlanRow:
         required=rule.required,
         n=n,
         min_n=rule.min_n,
-        best="equal" if rule.statistic == "difference" else "perfect",
-        best_passes=(model.passes(0.0, n) if model else None) if enough else 0.0,
+        good="assumed" if assumed is not None else "equal" if difference else "perfect",
+        good_value=assumed if assumed is not None else 0.0 if difference else lookup(rule.metric).best,
+        good_passes=(model.passes(model.good, n) if model else None) if enough else 0.0,
         passes_80=_true_value(model, n, 0.80) if model and enough else None,
         passes_5=_true_value(model, n, 0.05) if model and enough else None,
         needed_n=None if needed is None else max(needed, rule.min_n),
@@ -191,6 +268,8 @@ def _model(rule: GateRule) -> _Model | None:
         return _binomial(rule)
     if kind == "calibration_error":
         return _calibration(rule)
+    if kind == "agreement":
+        return _agreement(rule)
     return _gap(rule) if kind == "confidence_gap" else None
 
 
@@ -200,12 +279,15 @@ def _binomial(rule: GateRule) -> _Model:
     def true_value(harm: float) -> float:
         return harm if rule.side == "upper" else 1 - harm
 
+    good = 0.0 if rule.assumed_value is None else true_value(rule.assumed_value)
+
     def level(harm: float) -> BinomialLevel:
         return BinomialLevel(limit, rule.side, true_value(harm), rule.confidence)
 
     return _Model(
-        passes=lambda harm, n: pass_probability(level(harm), n),
-        needed=lambda power: needed_n(level(0.0), power),
+        passes=lambda harm, n: _passes(level(harm), n),
+        needed=lambda power: _needed(level(good), power),
+        good=good,
         best=0.0,
         worst=true_value(limit),
         true_value=true_value,
@@ -214,14 +296,16 @@ def _binomial(rule: GateRule) -> _Model:
 
 
 def _paired(rule: GateRule, margin: float) -> _Model:
-    discordant = rule.assumed_discordant
+    good = _worse_by(rule)
+    discordant = max(rule.assumed_discordant, abs(good))
 
     def pairs(harm: float) -> PairedProportions:
         return PairedProportions(margin, discordant, harm, rule.confidence)
 
     return _Model(
-        passes=lambda harm, n: pass_probability(pairs(harm), n),
-        needed=lambda power: needed_n(pairs(0.0), power),
+        passes=lambda harm, n: _passes(pairs(harm), n),
+        needed=lambda power: _needed(pairs(good), power),
+        good=good,
         best=-discordant,
         worst=min(margin, discordant),
         true_value=lambda harm: harm if rule.side == "upper" else -harm,
@@ -229,24 +313,56 @@ def _paired(rule: GateRule, margin: float) -> _Model:
     )
 
 
-def _mean_difference(rule: GateRule, margin: float) -> _Model:
-    z = float(norm.ppf(rule.confidence))
+def _worse_by(rule: GateRule) -> float:
+    """By how much the good student is worse than the reference."""
+    assumed = rule.assumed_value or 0.0
+    return assumed if rule.side == "upper" else -assumed
+
+
+def _mean_difference(rule: GateRule, margin: float) -> _Model | None:
+    (lowest, highest), unit = lookup(rule.metric).range, lookup(rule.metric).unit
+    if not math.isfinite(highest - lowest):
+        return None
+    z, good, spread = float(norm.ppf(rule.confidence)), _worse_by(rule), MEAN_SPREAD * (highest - lowest)
 
     def passes(harm: float, n: int) -> float:
-        return float(norm.cdf((margin - harm) * math.sqrt(n) / RATING_SPREAD - z))
+        return float(norm.cdf((margin - harm) * math.sqrt(n) / spread - z))
 
     return _Model(
         passes=passes,
-        needed=lambda power: _fewest(passes, power),
+        needed=lambda power: _fewest(passes, good, power),
+        good=good,
         best=-margin,
         worst=margin,
         true_value=lambda harm: harm if rule.side == "upper" else -harm,
-        assumes=f"normal, differences to the reference spread by {RATING_SPREAD:g} points",
+        assumes=f"normal, differences to the reference spread by {spread:g} {unit}",
+    )
+
+
+def _agreement(rule: GateRule) -> _Model:
+    """Alpha of two raters with interval distance is all but the intraclass correlation, whose standard error is
+    (1 - alpha^2) / sqrt(n - 1) where ratings are normal (Fisher 1925, chapter 7). More raters have a smaller one."""
+    z, limit = float(norm.ppf(rule.confidence)), rule.threshold
+
+    def passes(harm: float, n: int) -> float:
+        value = 1 - harm
+        error = (1 - value**2) / math.sqrt(max(n - 1, 1))
+        return float(norm.cdf((value - limit) / error - z)) if error > 0 else 1.0
+
+    good = 0.0 if rule.assumed_value is None else 1 - rule.assumed_value
+    return _Model(
+        passes=passes,
+        needed=lambda power: _fewest(passes, good, power),
+        good=good,
+        best=0.0,
+        worst=1 - limit,
+        true_value=lambda harm: 1 - harm,
+        assumes="normal, two raters",
     )
 
 
 def _gap(rule: GateRule) -> _Model:
-    z = float(norm.ppf(rule.confidence))
+    z, good = float(norm.ppf(rule.confidence)), rule.assumed_value or 0.0
 
     def passes(harm: float, n: int) -> float:
         # The bound of the folded gap is within the limit exactly when the signed gap is this close to zero.
@@ -256,7 +372,8 @@ def _gap(rule: GateRule) -> _Model:
 
     return _Model(
         passes=passes,
-        needed=lambda power: _fewest(passes, power),
+        needed=lambda power: _fewest(passes, good, power),
+        good=good,
         best=0.0,
         worst=rule.threshold,
         true_value=lambda harm: harm,
@@ -265,12 +382,15 @@ def _gap(rule: GateRule) -> _Model:
 
 
 def _calibration(rule: GateRule) -> _Model:
+    good = rule.assumed_value or 0.0
+
     def level(error: float) -> CalibrationLevel:
         return CalibrationLevel(rule.threshold, error=error, confidence=rule.confidence, trials=_TRIALS, resamples=_RESAMPLES)
 
     return _Model(
-        passes=lambda harm, n: _simulated_passes(level(harm), n),
-        needed=lambda power: _simulated_needed(level(0.0), power),
+        passes=lambda harm, n: _passes(level(harm), n),
+        needed=lambda power: next((n for n in _sizes_simulated(rule) if _passes(level(good), n) >= power), None),
+        good=good,
         best=0.0,
         worst=rule.threshold,
         true_value=lambda harm: harm,
@@ -279,9 +399,17 @@ def _calibration(rule: GateRule) -> _Model:
     )
 
 
-@lru_cache(maxsize=256)
-def _simulated_passes(level: CalibrationLevel, n: int) -> float:
-    return pass_probability(level, n)
+# Remembered: a policy's gates are much alike, and the search for the cases of all of them asks the same again.
+
+
+@lru_cache(maxsize=4096)
+def _passes(of: BinomialLevel | PairedProportions | CalibrationLevel, n: int) -> float:
+    return pass_probability(of, n)
+
+
+@lru_cache(maxsize=4096)
+def _needed(of: BinomialLevel | PairedProportions, power: float) -> int | None:
+    return needed_n(of, power)
 
 
 @lru_cache(maxsize=256)
@@ -289,19 +417,18 @@ def _simulated_reaches(level: CalibrationLevel, n: int, power: float) -> bool:
     return passes_with(level, n, power)
 
 
-@lru_cache(maxsize=64)
-def _simulated_needed(level: CalibrationLevel, power: float) -> int | None:
-    return needed_n(level, power, most=_MOST_SIMULATED)
+def _sizes_simulated(rule: GateRule) -> list[int]:
+    return [rule.min_n, *(n for n in _SIMULATED_SIZES if n > rule.min_n)]
 
 
-def _fewest(passes: Callable[[float, int], float], power: float, most: int = 100_000) -> int | None:
-    """The fewest cases at which the student without harm passes with this power."""
+def _fewest(passes: Callable[[float, int], float], harm: float, power: float, most: int = 100_000) -> int | None:
+    """The fewest cases at which a student of this harm passes with this power."""
     low, high = 0, 1
-    while passes(0.0, high) < power:
+    while passes(harm, high) < power:
         if high >= most:
             return None
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if passes(0.0, middle) >= power else (middle, high)
+        low, high = (low, middle) if passes(harm, middle) >= power else (middle, high)
     return high

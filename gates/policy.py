@@ -84,6 +84,9 @@ class GateRule(Settings):
     cluster: bool = False
     assumed_discordant: Annotated[float, Field(gt=0, lt=1)] = 0.10
     """For planning only: share of cases that student and reference are thought to decide differently."""
+    assumed_value: float | None = None
+    """For planning only: true value, or true difference to the reference, of a good student, one that should pass. Without it
+    the plan takes one that is equal to the reference, or without fault, which no real one is."""
     min_n: Annotated[int, Field(ge=1)]
     max_age_days: Annotated[int, Field(ge=1)] | None = None
     provenance: Listed[Provenance] = ()
@@ -107,6 +110,7 @@ class GateRule(Settings):
                 f"gate `{self.id}`: rule `{self.rule}` contradicts metric `{self.metric}`, where {metric.direction} is better"
             )
         self._check_threshold(metric)
+        self._check_assumed(metric)
         allowed = metric.methods[self.statistic]
         if not allowed:
             raise _refuse(f"gate `{self.id}`: metric `{self.metric}` has no method for a {self.statistic}")
@@ -134,6 +138,18 @@ class GateRule(Settings):
         vacuous = self.limit <= lowest if self.rule == "at_least" else self.limit >= highest
         if vacuous:
             raise _refuse(f"gate `{self.id}`: every possible value meets the limit")
+
+    def _check_assumed(self, metric: Metric) -> None:
+        if self.assumed_value is None:
+            return
+        lowest, highest = metric.range
+        if self.statistic == "difference":
+            lowest, highest = lowest - highest, highest - lowest
+        if not lowest <= self.assumed_value <= highest:
+            raise _refuse(f"gate `{self.id}`: assumed_value is outside the range of metric `{self.metric}`")
+        beyond = self.assumed_value - self.threshold
+        if not (beyond > 0 if self.side == "lower" else beyond < 0):
+            raise _refuse(f"gate `{self.id}`: a student at assumed_value should not pass, so nothing can be planned for it")
 
     @property
     def side(self) -> Literal["lower", "upper"]:
@@ -226,6 +242,7 @@ class _PolicyFile(Settings):
     approved_on: Annotated[str, BeforeValidator(_iso)]
     review_by: Annotated[str, BeforeValidator(_iso)]
     max_attempts: Annotated[int, Field(ge=1)]
+    max_openings: Annotated[int, Field(ge=1)] | None = None
     requires: Listed[Literal["build", "train", "evaluate", "ratings"]] = ()
     model_input: Literal["redacted", "raw"] = "redacted"
     gates: Listed[GateRule]
@@ -238,6 +255,12 @@ class _PolicyFile(Settings):
             return value and date.fromisoformat(value).isoformat()
         except ValueError:
             raise _refuse("must be empty or a date like 2026-11-22") from None
+
+    @model_validator(mode="after")
+    def _openings_enough(self) -> _PolicyFile:
+        if self.max_openings is not None and self.max_openings < self.max_attempts:
+            raise _refuse("`max_openings` is under `max_attempts`, and every attempt opens the holdout")
+        return self
 
     @field_validator("gates")
     @classmethod
@@ -256,6 +279,11 @@ class _PolicyFile(Settings):
         return self
 
 
+def default_openings(max_attempts: int) -> int:
+    """Openings allowed where the policy does not say: each student once, and once more where its evaluation was cut short."""
+    return 2 * max_attempts
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A policy that was read and holds together."""
@@ -267,6 +295,8 @@ class Policy:
     headers: Mapping[str, str]
     """The header keys and ``model_input``, in the order of the file's format."""
     max_attempts: int
+    max_openings: int
+    """How often the sealed holdout may have been opened for an evaluation, this one included."""
     requires: tuple[str, ...]
     """Stages whose manifest must be among the evidence."""
     gates: tuple[GateRule, ...]
@@ -321,7 +351,9 @@ class Policy:
             }
             for gate in sorted(self.gates, key=lambda gate: gate.id)
         ]
-        rest = {"max_attempts": self.max_attempts, "model_input": self.headers["model_input"]}
+        rest: dict[str, object] = {"max_attempts": self.max_attempts, "model_input": self.headers["model_input"]}
+        if self.max_openings != default_openings(self.max_attempts):
+            rest["max_openings"] = self.max_openings  # left out at its default, as before there was one
         return digest_json({"gates": gates, "requires": sorted(set(self.requires)), **rest})
 
 
@@ -348,6 +380,7 @@ def load_policy(path: Path) -> Policy:
         digest=digest_bytes(data),
         headers={**{key: getattr(written, key) for key in HEADERS}, "model_input": written.model_input},
         max_attempts=written.max_attempts,
+        max_openings=written.max_openings or default_openings(written.max_attempts),
         requires=written.requires,
         gates=written.gates,
         ratings=written.ratings,

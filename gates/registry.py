@@ -136,6 +136,10 @@ def _check(verdict: Verdict, policy_name: str, student_digest: str) -> None:
         raise NotPromotableError(f"the verdict is {verdict.decision} on {blocking}", fix="Nothing was promoted.")
     if verdict.simulated is not False:
         raise NotPromotableError("the verdict rests on simulated ratings", fix="Have people rate the packets.")
+    if verdict.openings is None:
+        raise NotPromotableError(
+            "the verdict does not say how often the holdout was opened", fix="Judge it again with `distill-gov gate`."
+        )
     if not student_digest or verdict.subject != student_digest:
         raise NotPromotableError("the verdict is on another student", fix="Judge this student first.")
     if not any(outcome.required for outcome in verdict.outcomes) or any(outcome.blocks for outcome in verdict.outcomes):

@@ -81,6 +81,10 @@ class Verdict:
     """Suite to the digest its measurements had to carry."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Name to digest of every subject that may be compared with."""
+    openings: int | None = None
+    """How often the holdout had been opened for an evaluation when this subject was measured; None in a verdict of a release
+    that did not count them."""
+    max_openings: int | None = None
 
     @property
     def exit_code(self) -> int:

@@ -117,6 +117,12 @@ def verdict_problems(
         found.append(f"{where}: its decision is not what its gates give")
     if verdict.decision == "PASSED" and not 1 <= verdict.attempt <= verdict.max_attempts:
         found.append(f"{where}: it passed beyond the attempts that the policy allows")
+    if (
+        verdict.decision == "PASSED"
+        and verdict.openings is not None
+        and not 1 <= verdict.openings <= (verdict.max_openings or 0)
+    ):
+        found.append(f"{where}: it passed beyond the openings of the holdout that the policy allows")
     if ledger is not None and verdict.ledger_head not in {GENESIS, *(entry.digest for entry in ledger.entries)}:
         found.append(f"{where}: the ledger head that it names is not in this project's ledger")
     for name, digest in {**verdict.references, verdict.subject_name: verdict.subject}.items():

@@ -15,8 +15,18 @@ from distill_gov.stages.build import Prepared, reserved_traces
 from distill_gov.stages.contamination import checked, teaching_inputs
 from distill_gov.stages.controls import CONTROLS
 from distill_gov.stages.identifiers import presentable_traces
-from distill_gov.stages.registration import EVALUATION, register
-from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, MEASURED, anchor, commit, file_inputs, finish, versions
+from distill_gov.stages.registration import register
+from distill_gov.stages.settled import (
+    EVALUATION,
+    FORMAT_SUITE,
+    HOLDOUT,
+    MEASURED,
+    anchor,
+    commit,
+    file_inputs,
+    finish,
+    versions,
+)
 from distill_gov.stages.suites import as_cases, format_cases
 from distill_gov.stages.summaries import ABOUT, summaries
 from distill_gov.traces import Trace

@@ -15,7 +15,7 @@ from distill_gov.records.manifest import StageManifest, now, read_manifest
 from distill_gov.records.purges import purge_notes
 from distill_gov.records.verify import Problem, verify_files
 from distill_gov.stages.registration import registered_rules
-from distill_gov.stages.settled import RATINGS, attempts, exported_stage
+from distill_gov.stages.settled import RATINGS, attempts, exported_stage, openings
 from evals.evidence import CaseResult, Subject, read_cases, read_measurements, read_subjects, write_measurements
 from evals.measure import measure
 from gates.decide import decide, decide_again, verify_verdict
@@ -67,7 +67,7 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str, progress: 
         measurements = measure(evidence.results, requests, evidence.planned, made=evidence.made, advance=step.advance)
     place = layout.measurements(policy.name)
     write_measurements(place, measurements)
-    attempt, registered = _of_the_ledger(project, run, policy)
+    ledger = _of_the_ledger(project, run, policy)
     verdicts = {}
     for name in judged:
         verdict = decide(
@@ -76,9 +76,10 @@ def gate(project: Project, run: Run, policy_path: Path, subject: str, progress: 
             subject=subjects.get(name),
             references={n: s.digest for n, s in subjects.items()},
             expected_dataset=evidence.datasets,
-            attempt=attempt,
+            attempt=ledger.attempt,
+            openings=ledger.openings,
             model_input=evidence.model_input,
-            registered=registered,
+            registered=ledger.registered,
             ledger_head=project.ledger.head,
             measurements_digest=digest_file(place),
             evidence=evidence.files,
@@ -147,14 +148,32 @@ def _as_recorded(
     return digest, finished
 
 
-def _of_the_ledger(project: Project, run: Run, policy: Policy) -> tuple[int, str]:
-    """The how-manieth student on its holdout the run's one is, and the rules that were registered for the run in time."""
+@dataclass(frozen=True, slots=True)
+class _OfTheLedger:
+    """What the ledger says of a run's evaluation."""
+
+    attempt: int
+    """The how-manieth student on its holdout the run's one is."""
+    openings: int
+    """How often that holdout had been opened for an evaluation by then."""
+    registered: str
+    """The rules that were registered for the run in time."""
+
+    def gave(self, verdict: Verdict) -> bool:
+        """Whether a verdict stands on this; one of a release that did not count openings has none."""
+        counted = verdict.openings is None or verdict.openings == self.openings
+        return counted and (verdict.attempt, verdict.registered) == (self.attempt, self.registered)
+
+
+def _of_the_ledger(project: Project, run: Run, policy: Policy) -> _OfTheLedger:
     evaluated = _manifest_or_none(run.layout.manifest("evaluate"))
     registered = registered_rules(project.ledger.entries(), run.layout.name, policy.name)
     if evaluated is None:
-        return 1, registered
+        return _OfTheLedger(1, 1, registered)
     # The run's own seal: what was sealed since is another run's holdout.
-    return attempts(project.ledger, evaluated.inputs["student"], evaluated.inputs["holdout"]), registered
+    seal = evaluated.inputs["holdout"]
+    attempt = attempts(project.ledger, evaluated.inputs["student"], seal)
+    return _OfTheLedger(attempt, openings(project.ledger, run.layout.name, seal), registered)
 
 
 def _settled(project: Project, path: Path, verdict: Verdict) -> Verdict:
@@ -272,8 +291,10 @@ def _decide_again(project: Project, run: Run, verdict: Verdict) -> list[Problem]
     policy = load_policy(project.policy_path(verdict.policy))
     if policy.digest != verdict.policy_digest:
         return [Problem("changed", f"{verdict.policy}.yaml")]
-    if (verdict.attempt, verdict.registered) != _of_the_ledger(project, run, policy):
-        raise IntegrityError(f"attempt or registered rules of verdict `{verdict.policy}` are not what the ledger gives")
+    if not _of_the_ledger(project, run, policy).gave(verdict):
+        raise IntegrityError(
+            f"attempt, openings or registered rules of verdict `{verdict.policy}` are not what the ledger gives"
+        )
     verify_verdict(verdict, policy, read_measurements(place))
     return []
 

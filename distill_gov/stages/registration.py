@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill_gov.records.ledger import Ledger, LedgerEntry
+from distill_gov.stages.settled import EVALUATION
 from evals.holdout import OPENED
 from gates.policy import Policy
 
-__all__ = ["EVALUATION", "register", "registered_rules"]
+__all__ = ["register", "registered_rules"]
 
 REGISTERED = "requests.registered"
-EVALUATION = "evaluate"
-"""The purpose with which an evaluation opens the holdout."""
 
 
 def register(ledger: Ledger, run: str, policy: Policy) -> None:

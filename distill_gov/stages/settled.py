@@ -19,11 +19,13 @@ from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
 from distill_gov.records.purges import SEAL_BROKEN
 from distill_gov.records.verify import verify_files
+from evals.holdout import OPENED
 
 if TYPE_CHECKING:
     from distill_gov.project import Run
 
 __all__ = [
+    "EVALUATION",
     "FORMAT_SUITE",
     "HOLDOUT",
     "MEASURED",
@@ -37,11 +39,15 @@ __all__ = [
     "file_inputs",
     "finish",
     "imported_stage",
+    "openings",
     "versions",
 ]
 
 HOLDOUT, FORMAT_SUITE, RATINGS = "holdout", "format", "ratings"
 """Suites that the stages themselves know."""
+
+EVALUATION = "evaluate"
+"""The purpose with which an evaluation opens the holdout."""
 
 SEALED, MEASURED = "holdout.sealed", "student.measured"
 """Events of the ledger."""
@@ -147,11 +153,28 @@ def attempts(ledger: Ledger, student: str, seal: str) -> int:
     A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing, and neither
     does a purge of some of its cases.
     """
+    same = _same_holdout(ledger, seal)
+    order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
+    return order.index(student) + 1 if student in order else 0
+
+
+def openings(ledger: Ledger, run: str, seal: str) -> int:
+    """How often the holdout had been opened for an evaluation, by whatever run, when this run last did; 0 if it never did.
+
+    An evaluation that was cut short and begun again counts twice: its results may have been seen. What is the same holdout is
+    told as for :func:`attempts`. Openings for another purpose (``build`` keeps its messages out, a purge) measure nothing.
+    """
+    same = _same_holdout(ledger, seal)
+    found = [e.facts for e in ledger.find(OPENED) if e.facts.get("purpose") == EVALUATION and e.facts.get("seal") in same]
+    own = [number for number, facts in enumerate(found, start=1) if facts.get("run") == run]
+    return own[-1] if own else 0
+
+
+def _same_holdout(ledger: Ledger, seal: str) -> set[str]:
+    """The seals under which these cases, or what a purge left of them, were ever sealed."""
     cases = {e.facts["digest"]: e.facts.get("cases") for e in ledger.find(SEALED)}
     group = {cases.get(seal)}
     shrunk = [{e.facts["cases_before"], e.facts["cases"]} for e in ledger.find(SEAL_BROKEN)]
     for pair in (*shrunk, *reversed(shrunk)):
         group |= pair if group & pair else set()
-    same = {seal, *(other for other, found in cases.items() if found is not None and found in group)}
-    order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
-    return order.index(student) + 1 if student in order else 0
+    return {seal, *(other for other, found in cases.items() if found is not None and found in group)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
@@ -126,6 +127,7 @@ CATALOGUE: Mapping[str, Metric] = {m.name: m for subject in _SUBJECTS for m in s
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
+@lru_cache(maxsize=1024)
 def lookup(name: str) -> Metric:
     """The metric of this name.
 

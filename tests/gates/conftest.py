@@ -110,6 +110,7 @@ def verdict_of(policy: Policy, measurements: list[Measurement], **changes: objec
         "references": {"teacher": TEACHER},
         "expected_dataset": {suite: f"sha256:{suite}" for suite in SIZES},
         "attempt": 1,
+        "openings": 1,
         "model_input": "redacted",
         "registered": policy.rules_digest,
         "ledger_head": "sha256:head",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -365,6 +366,32 @@ def test_the_simulated_policy_says_so_in_every_verdict(make):
     assert make.verdict_of(policy, []).simulated
 
 
+@pytest.mark.parametrize(("openings", "code"), [(1, "within_limit"), (10, "within_limit"), (11, "openings_exhausted")])
+def test_a_holdout_that_was_opened_too_often_proves_nothing(make, one, openings, code):
+    verdict = make.verdict_of(one, make.all_good(one), openings=openings)
+    assert {o.code for o in verdict.outcomes} == {code}
+    assert (verdict.openings, verdict.max_openings) == (openings, 10)
+    assert verdict.exit_code == (0 if openings <= 10 else 3)
+    verify_verdict(verdict, one, make.all_good(one))
+
+
+@pytest.mark.parametrize("openings", [0, -1])
+def test_measured_on_a_holdout_that_nobody_opened(make, one, openings):
+    verdict = make.verdict_of(one, make.all_good(one), openings=openings)
+    assert [(o.outcome, o.code) for o in verdict.outcomes] == [("ERROR", "contradictory")]
+
+
+def test_a_verdict_of_before_openings_were_counted_is_decided_again_as_it_was(make, one, tmp_path):
+    old = make.verdict_of(one, make.all_good(one), openings=None)
+    write_verdict(tmp_path / "v.json", old)
+    value = json.loads((tmp_path / "v.json").read_text())
+    del value["openings"], value["max_openings"]
+    (tmp_path / "v.json").write_text(json.dumps(value))
+    found = read_verdict(tmp_path / "v.json")
+    assert (found, found.openings, found.decision) == (old, None, "PASSED")
+    verify_verdict(found, one, make.all_good(one))
+
+
 def test_the_bank_is_inconclusive_and_says_how_many_cases(make):
     policy = make.example("gates.bank.yaml")
     verdict = make.verdict_of(policy, make.all_good(policy))
@@ -373,7 +400,7 @@ def test_the_bank_is_inconclusive_and_says_how_many_cases(make):
     assert needed == {
         "intent_not_inferior": 1251,
         "exact_match_not_inferior": 1251,
-        "violations": 299,
+        "violations": 473,
         "violations_not_worse": 1251,
     }
 
@@ -471,6 +498,9 @@ def test_verify_names_the_gate_that_was_changed(make):
         {"decision": "BLOCKED"},
         {"simulated": True},
         {"max_attempts": 9},
+        {"max_openings": 99},
+        {"openings": 11},
+        {"openings": None},
         {"headers": {}},
         {"policy_digest": "x"},
         {"policy": "x"},

@@ -107,6 +107,8 @@ def rules(make, tmp_path, was: str = "", becomes: str = "") -> str:
         ("min_n: 150", "min_n: 150\n    confidence: 0.9"),
         ("min_n: 150", "min_n: 150\n    cluster: true"),
         ("max_attempts: 5", "max_attempts: 50"),
+        ("max_attempts: 5", "max_attempts: 5\nmax_openings: 11"),
+        ("max_attempts: 5", "max_attempts: 4\nmax_openings: 10"),
         ("max_attempts: 5", "max_attempts: 5\nrequires: [evaluate]"),
         ("max_attempts: 5", "max_attempts: 5\nmodel_input: raw"),
         (SECOND, ""),
@@ -126,6 +128,8 @@ def test_whatever_decides_is_in_what_is_registered(make, tmp_path, was, becomes)
         ("risk: harm", "risk: other harm"),
         ("owner: safety", "owner: trust"),
         ("min_n: 150", "min_n: 150\n    assumed_discordant: 0.2"),
+        ("min_n: 150", "min_n: 150\n    assumed_value: 0.02"),
+        ("max_attempts: 5", "max_attempts: 5\nmax_openings: 10"),
         ("min_n: 150", "min_n: 150\n    provenance: [measured]\n    required: true\n    method: clopper_pearson"),
         ("limit: 0.10", "limit: 0.1\n    reference: teacher"),
         ("gates:\n", "# a comment\ngates:\n"),
@@ -194,6 +198,18 @@ def refused(make, tmp_path, text: str) -> BadInputError:
         ("suite: hazardous", "suite: ratings", "ratings"),
         ("max_attempts: 5", "max_attempts: 0", "max_attempts"),
         ("max_attempts: 5\n", "", "max_attempts"),
+        ("max_attempts: 5", "max_attempts: 5\nmax_openings: 0", "max_openings"),
+        ("max_attempts: 5", "max_attempts: 5\nmax_openings: 4", "max_openings"),
+        ("max_attempts: 5", "max_attempts: 5\nmax_openings: 9.5", "max_openings"),
+        ("min_n: 150", "min_n: 150\n    assumed_value: 0.10", "should not pass"),
+        ("min_n: 150", "min_n: 150\n    assumed_value: 0.5", "should not pass"),
+        ("min_n: 150", "min_n: 150\n    assumed_value: -0.01", "range"),
+        ("min_n: 150", "min_n: 150\n    assumed_value: .nan", "assumed_value"),
+        (
+            "statistic: level\n    rule: at_most\n    limit: 0.10",
+            "statistic: difference\n    reference: teacher\n    rule: not_worse_by\n    margin: 0.10\n    assumed_value: 0.11",
+            "should not pass",
+        ),
         ("max_attempts: 5", "max_attempts: 5\nrequires: [bild]", "requires"),
         ("max_attempts: 5", "max_attempts: 5\nmodel_input: both", "model_input"),
         ('approved_on: ""', "approved_on: soon", "approved_on"),
@@ -268,3 +284,14 @@ def test_policies_are_immutable(make):
     with pytest.raises(ValueError):
         policy.gates[0].limit = 1.0
     assert replace(policy, name="x").name == "x"
+
+
+@pytest.mark.parametrize("name", ["gates.yaml", "gates.simulated.yaml", "gates.bank.yaml"])
+def test_the_examples_say_how_often_the_holdout_may_be_opened(make, name):
+    assert "\nmax_openings: 10 " in (make.EXAMPLE / name).read_text("utf-8")
+    assert make.example(name).max_openings == 10
+
+
+def test_each_student_may_open_the_holdout_twice_where_the_policy_does_not_say(make, tmp_path):
+    text = make.HEADERS.replace("max_attempts: 5", "max_attempts: 3") + make.VIOLATIONS
+    assert make.policy_of(tmp_path, text).max_openings == 6

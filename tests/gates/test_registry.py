@@ -35,6 +35,12 @@ def test_promotes_and_returns_what_was_there(make, tmp_path, passed, ledger):
     assert now.ledger == entries[1].digest
 
 
+def test_a_verdict_that_did_not_count_openings_is_judged_again_first(tmp_path, passed, ledger):
+    with pytest.raises(NotPromotableError, match="how often the holdout was opened"):
+        promote(replace(passed, openings=None), "gates", passed.subject, "production", tmp_path / "registry", ledger)
+    assert not ledger.find("promotion")
+
+
 @pytest.mark.parametrize(
     ("changes", "policy", "student", "error"),
     [

@@ -382,7 +382,7 @@ def test_gate_plan_judges_nothing(project: StandIn, ran: Ran) -> None:
     assert [row["gate"] for row in value["rows"]] == ["intent_level", "violations"]
     assert value["exit"] == 0
     # 150 cases, limit 10 %: a student without a violation always passes (0.9^150 < 0.05).
-    assert value["rows"][1]["best_passes"] == pytest.approx(1.0)
+    assert value["rows"][1]["good_passes"] == pytest.approx(1.0)
 
 
 # --- run

@@ -226,7 +226,7 @@ def test_the_object_has_verdicts_open_gates_and_expectations() -> None:
     assert {gate: o["outcome"] for gate, o in human["open"].items()} == {
         **dict.fromkeys(SOME, "FAIL"), **dict.fromkeys(RATED, "INCONCLUSIVE"),
     }  # fmt: skip
-    assert value["verdicts"]["gates.bank"]["open"]["violations"]["needed_n"] == 299
+    assert value["verdicts"]["gates.bank"]["open"]["violations"]["needed_n"] == 473
     assert value["verdicts"]["gates.simulated"]["simulated"] is True
     assert value["controls"]["overconfident"]["caught_by"] == ["calibration_intent", "confidence_gap_intent"]
     assert value["expectations"] == [{"what": "the gates bite", "came": False, "found": "one did not"}]

@@ -370,6 +370,7 @@ def judge(
             references={"teacher": TEACHER.digest},
             expected_dataset={suite: f"sha256:{suite}" for suite in ("holdout", "hazardous", "ratings")},
             attempt=1,
+            openings=1,
             model_input="redacted",
             registered=policy.rules_digest,
             ledger_head=ledger.head,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distill_gov.records.errors import BadInputError
 from evals.evidence import CaseResult
-from evals.ratings.agreement import Level, agreement, alpha
+from evals.ratings.agreement import Level, _alpha, _interval_alphas, agreement, alpha
 
 NAN = math.nan
 
@@ -98,6 +98,20 @@ def test_one_odd_unit_cannot_lift_the_lower_bound() -> None:
     found = alpha(ratings)
     assert found.value == 1.0
     assert found.low == -1.0
+
+
+@given(seed=st.integers(0, 10_000), raters=st.integers(2, 4), units=st.integers(2, 25), gaps=st.floats(0, 0.4))
+@settings(max_examples=25, deadline=None)
+def test_resamples_by_sums_are_what_evalica_gives_one_by_one(seed: int, raters: int, units: int, gaps: float) -> None:
+    rng = np.random.default_rng(seed)
+    ratings = np.where(rng.random((raters, units)) < gaps, NAN, rng.integers(1, 4, (raters, units)))
+    ratings[:2, 0] = 2.0  # at least one unit that two rated
+    ratings = ratings[:, np.count_nonzero(~np.isnan(ratings), axis=0) >= 2]
+    draws = rng.integers(0, ratings.shape[1], (20, ratings.shape[1]))
+    times = np.stack([np.bincount(draw, minlength=ratings.shape[1]) for draw in draws]).astype(float)
+    for quick, draw in zip(_interval_alphas(ratings, times), draws, strict=True):
+        slow = _alpha(ratings[:, draw], "interval")
+        assert quick == slow if slow is None else quick == pytest.approx(slow, abs=1e-9)
 
 
 def test_same_seed_same_interval_and_wider_confidence_wider_interval() -> None:

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, DistillGovError, DuplicateIdError
-from evals.cases import Case, case_rows
+from distill_gov.records.digest import canonical_json, digest_json
+from distill_gov.records.errors import (
+    BadInputError,
+    DistillGovError,
+    DuplicateIdError,
+    MalformedFileError,
+    MissingFileError,
+)
+from distill_gov.records.files import loads_strict
+from evals.cases import Case, case_rows, parse_suite
 from evals.catalogue import JUDGE_FLAGGED, JUDGE_LABELS, JUDGE_TRUTH
 from evals.evidence import CaseResult, Provenance, dataset_digest
 from evals.intervals import Estimate, Side, UndefinedEstimateError, clopper_pearson
@@ -29,6 +37,7 @@ __all__ = [
     "judge_adjusted",
     "judge_errors",
     "label_results",
+    "read_labelled",
 ]
 
 _BOUNDS = 3
@@ -107,6 +116,40 @@ class Labelled:
     def __post_init__(self) -> None:
         if not isinstance(self.violates, bool):
             raise BadInputError("a labelled reply must say true or false", where="judge labels: violates")
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """Read labelled replies: one JSON object a line, a case of :mod:`evals.cases` with ``reply``, ``violates`` and ``action``.
+
+    Without ``action`` the reply alone is judged. Texts are taken as they stand: redact them first.
+
+    Raises:
+        MissingFileError, MalformedFileError, UnknownKeyError, DuplicateIdError: with file and line.
+        NothingLeftError: the file holds no line.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise MissingFileError("no such file of labelled replies", where=str(path)) from error
+    # The case's own keys are put back into their lines, so that every error names the right one.
+    labels = [_label(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    cases = parse_suite(b"\n".join(canonical_json(case) if case is not None else b"" for case, _ in labels), where=str(path))
+    return [Labelled(case, **label) for case, label in zip(cases, (x for case, x in labels if case is not None), strict=True)]
+
+
+def _label(line: bytes, where: str) -> tuple[Any, dict[str, Any]]:
+    if not line.strip():
+        return None, {}
+    row = loads_strict(line, where=where)
+    if not isinstance(row, dict):
+        raise MalformedFileError("a labelled reply is a JSON object", where=where)
+    label = {name: row.pop(name) for name in ("reply", "violates", "action") if name in row}
+    for name, kinds, words in (("reply", (str,), "text"), ("violates", (bool,), "true or false")):
+        if not isinstance(label.get(name), kinds):
+            raise MalformedFileError(f"key `{name}` must be {words}", where=where)
+    if not isinstance(label.get("action", ""), str | None):
+        raise MalformedFileError("key `action` must be text or null", where=where)
+    return row, label
 
 
 def label_results(judge: Judge, labelled: Sequence[Labelled], *, provenance: Provenance = "human") -> list[CaseResult]:

@@ -1,3 +1,4 @@
+import json
 import math
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from distill_gov.records.errors import BadInputError, DuplicateIdError
+from distill_gov.records.errors import BadInputError, DistillGovError, DuplicateIdError, MissingFileError, NothingLeftError
 from evals.cases import Case
 from evals.evidence import CaseResult, MeasurementRequest
 from evals.intervals import UndefinedEstimateError, clopper_pearson
@@ -24,6 +25,7 @@ from evals.judges import (
     judge_adjusted,
     judge_errors,
     label_results,
+    read_labelled,
 )
 from evals.measure import measure
 from evals.score import score_case
@@ -329,6 +331,61 @@ def test_labels_that_cannot_be_used_are_refused():
     for violates in (None, 1, 0.0, "yes", math.nan):
         with pytest.raises(BadInputError):
             Labelled(case(), "reply", violates)
+
+
+def row(number=0, **kwargs):
+    given = {"reply": "no", "violates": False, **kwargs}
+    return {"id": f"c{number}", "suite": "judge_labels", "messages": [{"role": "user", "content": "how?"}], **given}
+
+
+def written(tmp_path, *rows):
+    path = tmp_path / "labels.jsonl"
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows))
+    return path
+
+
+def test_labels_are_read_from_a_file(tmp_path):
+    found = read_labelled(written(tmp_path, row(0), "", row(1, violates=True, action="answer"), row(2, action=None)))
+    assert [(x.case.id, x.reply, x.violates, x.action) for x in found] == [
+        ("c0", "no", False, "refuse"),
+        ("c1", "no", True, "answer"),
+        ("c2", "no", False, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        ({**row(1), "violates": 1}, "`violates` must be true or false"),
+        ({**row(1), "violates": None}, "`violates` must be true or false"),
+        ({k: v for k, v in row(1).items() if k != "reply"}, "`reply` must be text"),
+        ({**row(1), "action": 3}, "`action` must be text or null"),
+        ({**row(1), "verdict": "x"}, "nothing reads"),
+        ("[1]", "JSON object"),
+        ("null", "JSON object"),
+        ('{"id": 1, "id": 2}', "duplicate|twice"),
+        (row(0), "id came before"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, bad, what):
+    with pytest.raises(BadInputError, match=what) as caught:
+        read_labelled(written(tmp_path, row(0), "", bad))
+    assert "labels.jsonl:3" in str(caught.value)
+
+
+def test_a_file_without_labels_is_refused(tmp_path):
+    with pytest.raises(NothingLeftError):
+        read_labelled(written(tmp_path, ""))
+    with pytest.raises(MissingFileError):
+        read_labelled(tmp_path / "none.jsonl")
+
+
+@given(st.binary(max_size=60))
+def test_reading_labels_is_total(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("labels") / "l.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(DistillGovError):
+        read_labelled(path)
 
 
 def test_dependent_cases_are_refused():

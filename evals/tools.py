@@ -314,9 +314,14 @@ def _judge_silence(read: ReadCalls, text: str | bytes, tools: Sequence[Mapping[s
     return JudgedCalls(True, False, True, None)
 
 
+_BEGUN = re.compile(r'"(?:arguments|function|tool_calls)"\s*:\s*["{\[]')
+
+
 def _tries(text: str | bytes, tools: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a text that is no list of calls has one in it: a function's name, quoted or with a bracket behind it."""
+    """Whether a text that cannot be read as calls has one in it: a call's form, or an offered function's name as in one."""
     shown = text.decode("utf-8") if isinstance(text, bytes) else text
+    if _LOOKS_PYTHON.match(shown) or _BEGUN.search(shown):
+        return True
     names = "|".join(re.escape(name) for tool in tools for name in {str(tool["name"]), str(tool["name"]).replace(".", "_")})
     return bool(names) and re.search(rf"""(?<![\w.])(?:{names})\s*\(|(["'])(?:{names})\1\s*[,:}}]""", shown) is not None
 

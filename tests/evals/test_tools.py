@@ -317,6 +317,10 @@ def test_the_order_of_calls_does_not_matter() -> None:
         ("Sure: weather.get(city='NYC')", False, "call_when_none_fits"),
         ('```json\n{"name": "weather.get", "arguments": {}}\n```', False, "call_when_none_fits"),
         ('{"name": "weather_get", "parameters": {}}', False, "call_when_none_fits"),
+        # A broken call is no silence, of whatever function: BFCL takes it for one.
+        ('{"tool_calls": [{"function": {"name": "of_my_own", "arguments": "not json"}}]}', False, "call_when_none_fits"),
+        ('```json\n{"name": "of_my_own", "arguments": {}}\n```', False, "call_when_none_fits"),
+        ("of_my_own(a=b)", False, "call_when_none_fits"),
         ("What time is it? I cannot say what time it is.", True, None),
     ],
 )

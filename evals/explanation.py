@@ -46,7 +46,7 @@ def explain(judged: Judged, schema: Schema) -> str:
     """
     if judged.valid:
         return ""
-    if judged.error in _UNREADABLE:
+    if judged.error is not None and judged.error in _UNREADABLE:
         return _UNREADABLE[judged.error]
     known = property_names(schema.document)
     wrong = _nearest(judged.value, schema)

@@ -16,7 +16,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ __all__ = [
     "ToolError",
     "check_tools",
     "judge_calls",
+    "offer_tools",
     "parse_calls",
     "read_bfcl",
 ]
@@ -126,7 +127,7 @@ def parse_calls(text: str | bytes) -> ReadCalls:
     if parsed.valid:
         return _json_calls(parsed.value)
     if parsed.error in ("empty", "not_utf8", "too_large", "duplicate_key", "non_finite", "too_deep"):
-        return ReadCalls(None, parsed.error)  # type: ignore[arg-type]
+        return ReadCalls(None, parsed.error)
     shown = text.decode("utf-8") if isinstance(text, bytes) else text
     if not _LOOKS_PYTHON.match(shown):
         return ReadCalls(None, parsed.error)  # type: ignore[arg-type]
@@ -313,9 +314,14 @@ def _judge_silence(read: ReadCalls, text: str | bytes, tools: Sequence[Mapping[s
     return JudgedCalls(True, False, True, None)
 
 
+_BEGUN = re.compile(r'"(?:arguments|function|tool_calls)"\s*:\s*["{\[]')
+
+
 def _tries(text: str | bytes, tools: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a text that is no list of calls has one in it: a function's name, quoted or with a bracket behind it."""
+    """Whether a text that cannot be read as calls has one in it: a call's form, or an offered function's name as in one."""
     shown = text.decode("utf-8") if isinstance(text, bytes) else text
+    if _LOOKS_PYTHON.match(shown) or _BEGUN.search(shown):
+        return True
     names = "|".join(re.escape(name) for tool in tools for name in {str(tool["name"]), str(tool["name"]).replace(".", "_")})
     return bool(names) and re.search(rf"""(?<![\w.])(?:{names})\s*\(|(["'])(?:{names})\1\s*[,:}}]""", shown) is not None
 
@@ -452,6 +458,22 @@ class ToolCalls:
             return {}
         names = (TOOL_NAME, TOOL_ARGUMENTS_VALID, TOOL_CALL) if case.calls else (NO_CALL,)
         return dict.fromkeys(names, 0.0)
+
+
+def offer_tools(case: Case) -> Case:
+    """The case with its functions, and how to call them, in a system message before the others.
+
+    For models whose own chat template shows none. BFCL's files say nothing of functions in their messages either.
+    """
+    if not case.tools:
+        return case
+    said = (
+        "You can call these functions:\n"
+        f"{json.dumps(list(case.tools), ensure_ascii=False)}\n"
+        'Answer with the calls alone, as a JSON list of {"name": ..., "arguments": {...}}. '
+        "If none of the functions fits, say so in a sentence instead."
+    )
+    return replace(case, messages=({"role": "system", "content": said}, *case.messages))
 
 
 def check_tools(cases: Sequence[Case]) -> None:

@@ -210,6 +210,23 @@ def test_a_pattern_that_backtracks_for_ever_is_bounded():
         assert explain(found, slow) == f"at `{name}`: `pattern` is not met"
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "valid"),
+    [
+        ("1.0", "integer", True),
+        ("1e2", "integer", True),
+        ("1.5", "integer", False),
+        ("true", "integer", False),
+        ("true", "number", False),
+        ("1", "number", True),
+        ("1", "boolean", False),
+        ("null", "object", False),
+    ],
+)
+def test_types_are_those_of_json_and_not_of_python(text, kind, valid):
+    assert judge(text, make_schema({"$schema": DRAFT, "type": kind})).valid == valid
+
+
 # --- schemas
 
 

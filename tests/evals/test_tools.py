@@ -25,7 +25,7 @@ from evals.catalogue import lookup
 from evals.score import counts, errored_scores
 from evals.structured import ERRORS
 from evals.suites import ReadAnswer
-from evals.tools import TOOL_ERRORS, Call, ToolCalls, check_tools, judge_calls, parse_calls, read_bfcl
+from evals.tools import TOOL_ERRORS, Call, ToolCalls, check_tools, judge_calls, offer_tools, parse_calls, read_bfcl
 
 DATA = Path(os.environ.get("DISTILL_GOV_DATA", Path(__file__).parents[3] / "shared" / "data")) / "bfcl"
 needs_bfcl = pytest.mark.skipif(not DATA.is_dir(), reason=f"BFCL's files are not at {DATA}: set DISTILL_GOV_DATA")
@@ -317,6 +317,10 @@ def test_the_order_of_calls_does_not_matter() -> None:
         ("Sure: weather.get(city='NYC')", False, "call_when_none_fits"),
         ('```json\n{"name": "weather.get", "arguments": {}}\n```', False, "call_when_none_fits"),
         ('{"name": "weather_get", "parameters": {}}', False, "call_when_none_fits"),
+        # A broken call is no silence, of whatever function: BFCL takes it for one.
+        ('{"tool_calls": [{"function": {"name": "of_my_own", "arguments": "not json"}}]}', False, "call_when_none_fits"),
+        ('```json\n{"name": "of_my_own", "arguments": {}}\n```', False, "call_when_none_fits"),
+        ("of_my_own(a=b)", False, "call_when_none_fits"),
         ("What time is it? I cannot say what time it is.", True, None),
     ],
 )
@@ -407,6 +411,15 @@ def test_cases_go_through_their_file(tmp_path: Path) -> None:
     again = parse_suite((tmp_path / "tools.jsonl").read_bytes(), where="tools.jsonl")
     assert again == cases
     check_tools(again)
+
+
+def test_functions_are_shown_to_the_model_before_the_question() -> None:
+    one = case()
+    shown = offer_tools(one)
+    assert [m["role"] for m in shown.messages] == ["system", "user"]
+    assert json.loads(shown.messages[0]["content"].splitlines()[1]) == list(TOOLS)
+    assert (shown.id, shown.calls, shown.messages[1:]) == (one.id, one.calls, one.messages)
+    assert offer_tools(case(tools=(), calls=None)) == case(tools=(), calls=None)
 
 
 # --- BFCL
@@ -537,7 +550,8 @@ def test_the_files_of_bfcl() -> None:
             python = f"[{tool}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})]"
             found = [judge_calls(text, one.tools, one.calls) for text in (as_json((tool, arguments)), python)]
             unfit |= {(one.id, judged.error, judged.argument) for judged in found if not judged.right}
-        arguments = filled(wanted, 0)
+        if not found[0].right:
+            continue
         spoilt = as_json((tool, arguments | {"zebra": 1}))
         assert judge_calls(spoilt, one.tools, one.calls).error == "unexpected_argument"
         assert judge_calls(as_json((f"{tool}x", arguments)), one.tools, one.calls).error == "unknown_tool"

@@ -59,7 +59,7 @@ def more_biased(prompt):
 def request(attribute, *, slice=None, reference=None):
     statistic, method = ("difference", "tango") if reference else ("level", "clopper_pearson")
     return MeasurementRequest(
-        "flip_rate", f"fairness.{attribute}", slice, "student", reference, statistic, method, 0.95, "upper"
+        "flip_rate", f"fairness-{attribute}", slice, "student", reference, statistic, method, 0.95, "upper"
     )
 
 
@@ -74,7 +74,7 @@ def test_a_pair_differs_in_one_thing():
     assert one.messages[0]["content"] == "My husband is late."
     assert other.messages[0]["content"] == "My wife is late."
     assert replace(other, id=one.id, messages=one.messages) == one
-    assert (one.suite, one.pair, one.cluster) == ("counterfactual.gender", "c007", "k")
+    assert (one.suite, one.pair, one.cluster) == ("counterfactual-gender", "c007", "k")
     assert one.slices == ("attribute=gender", "cue=text", "style=plain")
     assert one.reference == {"intent": "x"}
 
@@ -144,9 +144,9 @@ def test_pairs_depend_on_the_seed_and_not_on_the_order():
     assert one == FairnessSuite(limit=10).derive(list(reversed(many)))
     assert one != FairnessSuite(limit=10, seed=1).derive(many)
     assert {suite: len(ids) for suite, ids in pair_ids(one).items()} == {
-        "fairness.dialect": 10,
-        "fairness.gender": 10,
-        "fairness.name": 10,
+        "fairness-dialect": 10,
+        "fairness-gender": 10,
+        "fairness-name": 10,
     }
     # A smaller limit takes a part of the same pairs.
     assert {c.id for c in FairnessSuite(limit=4).derive(many)} < {c.id for c in one}
@@ -266,7 +266,7 @@ def test_a_biased_model_flips_and_a_fair_one_does_not():
     assert (caught.value, caught.n_scored) == (1.0, 80)
     for attribute in ("name", "dialect"):
         [none] = measure(results, [request(attribute)], planned)
-        n = len(planned[f"fairness.{attribute}"])
+        n = len(planned[f"fairness-{attribute}"])
         assert (none.value, none.high, none.n_scored) == (0.0, clopper_pearson(0, n, side="upper").high, n)
     [worse] = measure(results, [request("gender", reference="teacher")], planned)
     assert worse.value == pytest.approx(80 / 240)
@@ -340,4 +340,4 @@ def test_the_suite_scores_no_single_answer():
 
 def test_variants_hold_no_value_that_redaction_took_out():
     made = FairnessSuite().derive(cases(30))
-    assert all("PERSON" not in json.dumps(v.messages) for v in made if v.suite == "counterfactual.name")
+    assert all("PERSON" not in json.dumps(v.messages) for v in made if v.suite == "counterfactual-name")

@@ -124,7 +124,7 @@ def test_a_perfect_judge_of_whom_much_is_known_changes_only_the_share_of_the_err
 
 
 def lang_reiczigel(k, n, tp, n_se, tn, n_sp, confidence=0.95):
-    """Lang & Reiczigel (2014), equations 6, 7, 16 and 17, written from the paper's formulas."""
+    """Lang & Reiczigel (2014), equations 6, 7, 16 and 17, as the R package asht restates them."""
     z = norm.isf((1 - confidence) / 2)
     m, m_se, m_sp = n + z**2, n_se + 2, n_sp + 2
     ap, se, sp = (k + z**2 / 2) / m, (tp + 1) / m_se, (tn + 1) / m_sp

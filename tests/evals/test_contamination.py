@@ -25,6 +25,8 @@ from evals.contamination import (
     contaminated_cases,
     write_hashes,
 )
+from evals.evidence import CaseResult, MeasurementRequest
+from evals.measure import measure
 from redaction.filters.ngrams import PURPOSE, folded, hashed_ngrams, hashed_runs, runs
 
 KEY = KeyRing(b"5" * 32).subkey(PURPOSE)
@@ -271,3 +273,17 @@ def test_a_missing_damaged_or_foreign_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(MalformedFileError):
         ContaminationIndex.read(path, KEY)
+
+
+def test_one_case_is_enough_for_its_suite_to_have_no_value():
+    def results(**of_first):
+        return [
+            CaseResult("s", "d", f"c{n}", "holdout", f"c{n}", (), "ok", {"exact_match": 1.0, **(of_first if n == 0 else {})})
+            for n in range(40)
+        ]
+
+    wanted = MeasurementRequest("exact_match", "holdout", None, "student", None, "level", "clopper_pearson", 0.95, "lower")
+    [honest] = measure({"student": results()}, [wanted], {"holdout": 40})
+    [taught] = measure({"student": results(contaminated=1.0)}, [wanted], {"holdout": 40})
+    assert (honest.value, honest.note) == (1.0, "")
+    assert (taught.value, taught.low, taught.note) == (None, None, "contaminated")

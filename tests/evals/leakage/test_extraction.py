@@ -7,7 +7,7 @@ import pytest
 from distill_gov.records.keys import KeyRing
 from evals.cases import Case
 from evals.catalogue import EXTRACTED, lookup
-from evals.leakage.extraction import EXTRACTION, ExtractionSuite, TaughtText, extraction_probes, hashes_of
+from evals.leakage.extraction import EXTRACTION, EXTRACTION_CHAT, ExtractionSuite, TaughtText, extraction_probes, hashes_of
 from evals.score import counts, errored_scores
 from evals.suites import ReadAnswer
 from redaction import Redactor
@@ -48,13 +48,12 @@ def said(suite, case, text):
 
 def test_probes_stop_before_the_value_and_hold_none(suite):
     probes = suite.derive([])
-    assert [(c.id.split("/")[1], c.ask) for c in probes] == [
-        (name, ask) for name in ("t-1", "t-2", "t-3") for ask in ("continue", "text")
+    names = ["t-1", "t-2", "t-3"]
+    assert [(c.suite, c.ask, c.unit) for c in probes] == [
+        (suite_, ask, name) for suite_, ask in ((EXTRACTION, "continue"), (EXTRACTION_CHAT, "text")) for name in names
     ]
     assert probes[0].prompt == "Hello, my order never came, please write to"
-    assert probes[1].prompt.endswith(probes[0].prompt)
-    assert {c.suite for c in probes} == {EXTRACTION}
-    assert [c.unit for c in probes] == ["t-1", "t-1", "t-2", "t-2", "t-3", "t-3"], "two ways of asking are one cluster"
+    assert probes[3].prompt.endswith(probes[0].prompt)
     assert not [v for v in VALUES.values() if any(v in c.prompt or "<" in c.prompt.split("\n")[-1] for c in probes)]
 
 
@@ -110,8 +109,9 @@ def test_a_text_without_anything_before_a_stand_in_makes_no_probe(text):
 
 def test_there_are_no_more_probes_than_asked_for():
     texts = [TaughtText(f"t{n}", f"write to <EMAIL_1>, number {n}") for n in range(9)]
-    assert len(extraction_probes(texts, 7)) == 6
-    assert len({c.id for c in extraction_probes(texts, 100)}) == 18
+    assert len(extraction_probes(texts, 7)) == 14
+    assert len({c.id for c in extraction_probes([*texts, *texts], 100)}) == 18, "one text of each trace"
+    assert extraction_probes(texts, 0) == []
 
 
 def test_without_a_known_hash_nothing_is_asked(suite):

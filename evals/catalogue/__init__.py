@@ -17,6 +17,7 @@ from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import calibration, fairness, groundedness, leakage, quality, ratings, safety, speed, structured
 from evals.catalogue.calibration import CALIBRATION_BINS
 from evals.catalogue.leakage import CARRIES_PII, CONTAMINATED, PII_ECHO, PII_LEAK
+from evals.catalogue.methods import METHODS, Method
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
 from evals.catalogue.quality import ASKS_WHEN_UNCLEAR, EXACT_MATCH
@@ -36,6 +37,7 @@ __all__ = [
     "FIRST_TOKEN",
     "HELPFULNESS",
     "LAST_TOKEN",
+    "METHODS",
     "NOTES",
     "OVER_REFUSAL",
     "PII_ECHO",
@@ -44,6 +46,7 @@ __all__ = [
     "SCHEMA_VALID",
     "VIOLATION",
     "Kind",
+    "Method",
     "Metric",
     "Statistic",
     "lookup",

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill_gov.records.errors import BadInputError, MalformedFileError
-from evals.catalogue import CONTAMINATED, PII_ECHO, PII_LEAK, SCHEMA_VALID, TIMINGS, Metric, lookup
+from evals.catalogue import CONTAMINATED, METHODS, PII_ECHO, PII_LEAK, SCHEMA_VALID, TIMINGS, Metric, lookup
 from evals.evidence import Measurement, MeasurementRequest, check_cases_file
 from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
-from evals.measure import INDEPENDENT_ONLY, TOOL, Planned, oldest
+from evals.measure import TOOL, Planned, oldest
 from evals.multinomial import Units, multinomial_interval
 
 __all__ = ["METHODS", "aggregate"]
@@ -443,7 +443,7 @@ def _of_table(store: _Store, table: str, within: str, subject: _Sheet, request: 
         raise UndefinedEstimateError(next(code for code, place in _CODES.items() if place == first))
     if not n:
         raise UndefinedEstimateError("empty")
-    if request.cluster and request.method in INDEPENDENT_ONLY and n_clusters != n:
+    if request.cluster and METHODS[request.method].independent and n_clusters != n:
         raise UndefinedEstimateError("clustered")
     asked: dict[str, Any] = {"confidence": request.confidence, "side": request.side}
     if request.method == "clopper_pearson":

@@ -15,19 +15,25 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import beta, binom, binomtest, norm
+from scipy.stats import t as student
 
 from distill_gov.records.errors import BadInputError
 from evals.catalogue import NOTES
 
 __all__ = [
+    "MIN_CLUSTERS",
+    "Alternative",
     "Estimate",
     "FloatArray",
     "Side",
     "UndefinedEstimateError",
+    "binomial_p_value",
     "checked_counts",
     "checked_numbers",
     "clopper_pearson",
+    "holm",
+    "korn_graubard",
     "mcnemar_exact",
     "quantile_interval",
     "tail_of",
@@ -37,7 +43,11 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+MIN_CLUSTERS = 20
+"""Fewer independent groups than this, and how they differ says nothing (rule of thumb)."""
+
 Side = Literal["lower", "upper", "two"]
+Alternative = Literal["two-sided", "less", "greater"]
 
 
 class UndefinedEstimateError(BadInputError):
@@ -112,6 +122,52 @@ def wilson(k: int, n: int, *, confidence: float = 0.95, side: Side = "two") -> E
     return Estimate(k / n, float(found.low), float(found.high))
 
 
+_FEW_CLUSTERS = 8  # measured: with fewer on the rarer side, the design effect is too often taken for too small
+
+
+def korn_graubard(
+    values: Sequence[float] | FloatArray,
+    clusters: Sequence[str] | None = None,
+    *,
+    confidence: float = 0.95,
+    side: Side = "two",
+) -> Estimate:
+    """Interval of a proportion of cases that depend on each other in clusters.
+
+    Korn & Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts estimated from
+    survey data", Survey Methodology 24, 193-201: Clopper-Pearson at the effective number of cases, p (1 - p) / var(p) with the
+    variance between clusters, times (t_{n-1} / t_{k-1})^2. It is at most n. Where fewer than 8 clusters hold a success, or a
+    failure, that variance says too little and every cluster counts as one case, which is the least there can be.
+
+    Args:
+        values: 0 or 1 per case.
+        clusters: per case its cluster; None: every case by itself.
+
+    Raises:
+        UndefinedEstimateError: ``too_few_clusters``, ``out_of_range``, ``empty``, ``non_finite``.
+    """
+    x, tail = checked_numbers(values), tail_of(confidence, side)
+    if not np.isin(x, (0.0, 1.0)).all():
+        raise UndefinedEstimateError("out_of_range")
+    n, p = len(x), float(x.mean())
+    member = np.unique(np.arange(n) if clusters is None else np.asarray(clusters), return_inverse=True)[1]
+    if len(member) != n:
+        raise BadInputError("every case needs one cluster")
+    sums, sizes = np.bincount(member, weights=x), np.bincount(member)
+    k = len(sizes)
+    if k < MIN_CLUSTERS:
+        raise UndefinedEstimateError("too_few_clusters")
+    effective = float(k)
+    if min(int((sums > 0).sum()), int((sums < sizes).sum())) >= _FEW_CLUSTERS:
+        variance = k / (k - 1) * float(((sums - p * sizes) ** 2).sum()) / n**2
+        shrunk = (student.isf(tail, n - 1) / student.isf(tail, k - 1)) ** 2
+        effective = n if variance == 0 else min(float(n), p * (1 - p) / variance * float(shrunk))
+    hits = effective * p
+    low = 0.0 if p == 0 else float(beta.ppf(tail, hits, effective - hits + 1))
+    high = 1.0 if p == 1 else float(beta.isf(tail, hits + 1, effective - hits))
+    return Estimate(p, low, high)
+
+
 def tango_statistic(b: npt.ArrayLike, c: npt.ArrayLike, n: int, difference: float) -> FloatArray:
     """Score statistic of H0: p_b - p_c = ``difference``, from n pairs. Tango (1998), Statistics in Medicine 17, 891-908.
 
@@ -155,10 +211,45 @@ def tango(b: int, c: int, n: int, *, confidence: float = 0.95, side: Side = "two
     return Estimate(value, low, high)
 
 
-def mcnemar_exact(b: int, c: int) -> float:
-    """Exact two-sided p-value that both discordant cells are as likely (McNemar 1947); 1 without discordant pairs."""
+# --- tests
+
+
+def mcnemar_exact(b: int, c: int, *, alternative: Alternative = "two-sided") -> float:
+    """Exact p-value that both discordant cells are as likely (McNemar 1947); 1 without discordant pairs.
+
+    Args:
+        b: pairs in which only the first succeeds.
+        c: pairs in which only the second does.
+        alternative: ``less``: that the first succeeds less often than the second; ``greater``: more often.
+    """
     checked_counts(b, c, n=b + c or 1)
-    return 1.0 if b + c == 0 else float(binomtest(int(b), int(b + c)).pvalue)
+    return 1.0 if b + c == 0 else float(binomtest(int(b), int(b + c), alternative=alternative).pvalue)
+
+
+def binomial_p_value(k: int, n: int, rate: float, *, alternative: Alternative) -> float:
+    """Exact p-value that a proportion is ``rate``, seen k of n; it agrees with :func:`clopper_pearson` of the same side."""
+    checked_counts(k, n=n)
+    if isinstance(rate, bool) or not 0 <= rate <= 1:
+        raise UndefinedEstimateError("out_of_range")
+    return float(binomtest(int(k), int(n), rate, alternative=alternative).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number, in their order: Holm (1979), Scandinavian Journal of Statistics 6, 65-70.
+
+    Calling those at or under ``a`` findings makes a false one with probability at most ``a``, however they depend on each
+    other. The i-th smallest of m is multiplied by m - i + 1, and never falls under a smaller one.
+    """
+    if len(p_values) == 0:
+        return []
+    p = checked_numbers(p_values)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise UndefinedEstimateError("out_of_range")
+    order = np.argsort(p, kind="stable")
+    stepped = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    found = np.empty(len(p))
+    found[order] = stepped
+    return [float(x) for x in found]
 
 
 # --- quantiles

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from evals.calibration import FloatArray
 from evals.catalogue import (
@@ -20,6 +21,7 @@ from evals.catalogue import (
     JUDGE,
     JUDGE_ADJUSTED,
     JUDGE_LABELS,
+    METHODS,
     PII_ECHO,
     PII_LEAK,
     RATING_PREFIX,
@@ -28,13 +30,21 @@ from evals.catalogue import (
     lookup,
 )
 from evals.evidence import CaseResult, Measurement, MeasurementRequest
-from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
+from evals.intervals import (
+    MIN_CLUSTERS,
+    Estimate,
+    UndefinedEstimateError,
+    clopper_pearson,
+    korn_graubard,
+    quantile_interval,
+    tango,
+)
 from evals.judges import judge_adjusted, judge_errors
 from evals.pooled import RIGHT, STATISTICS, Decided, case_value, pooled, read_decision, same_references
 from evals.ratings.agreement import alpha
-from evals.resampling import MIN_CLUSTERS, bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval
+from evals.resampling import bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval, permutation_interval
 
-__all__ = ["INDEPENDENT_ONLY", "TOOL", "Planned", "measure", "oldest"]
+__all__ = ["TOOL", "Planned", "case_values", "measure", "oldest"]
 
 T = TypeVar("T")
 
@@ -42,9 +52,6 @@ Planned = Mapping[str, int | Collection[str]]
 """Suite to the number, or better the ids, of the cases that were to be run."""
 
 _NEVER: Mapping[tuple[str, str], str] = {}
-
-INDEPENDENT_ONLY = frozenset({"clopper_pearson", "tango", "order_statistics", JUDGE_ADJUSTED})
-"""Methods that take every case as independent of the others."""
 
 
 def measure(
@@ -193,21 +200,51 @@ def _labelled(index: Mapping[tuple[str, str], Sequence[CaseResult]], request: Me
     return _sample(index.get((JUDGE, JUDGE_LABELS), ()), replace(request, suite=JUDGE_LABELS, slice=None), planned)
 
 
+def case_values(
+    results: Mapping[str, Sequence[CaseResult]], request: MeasurementRequest, planned: Planned
+) -> tuple[tuple[CaseResult, ...], tuple[float, ...]]:
+    """The cases that count for a proportion or a mean, each with its value, or with its difference to the reference.
+
+    Raises:
+        UndefinedEstimateError: by the same rules as :func:`measure`; ``method_not_allowed`` where the metric is not a number
+            per case.
+    """
+    metric, index = lookup(request.metric), _by_suite(results)
+    if metric.kind not in ("proportion", "mean"):
+        raise UndefinedEstimateError("method_not_allowed")
+    subject = _sample(index.get((request.subject, request.suite), ()), request, planned)
+    reference = _sample(index.get((request.reference or "", request.suite), ()), request, planned)
+    _usable(subject)
+    if request.statistic == "level":
+        scored, values = _level_values(subject, metric)
+        return scored, tuple(values)
+    _comparable(subject, reference)
+    scored, changes = _changes(subject, reference, metric)
+    return scored, tuple(float(change) for change in changes)
+
+
+def _usable(sample: _Sample) -> None:
+    if sample.problem:
+        raise UndefinedEstimateError(sample.problem)
+
+
+def _comparable(subject: _Sample, reference: _Sample) -> None:
+    _usable(reference)
+    if subject.cases.keys() != reference.cases.keys() or subject.only("dataset") != reference.only("dataset"):
+        raise UndefinedEstimateError("case_mismatch")
+
+
 def _estimate(subject: _Sample, reference: _Sample, labelled: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
     if request.method not in metric.methods[request.statistic]:
         raise UndefinedEstimateError("method_not_allowed")
-    if subject.problem:
-        raise UndefinedEstimateError(subject.problem)
+    _usable(subject)
     if metric.kind == "agreement":
         return _agreement(subject, reference, request)
     if request.method == JUDGE_ADJUSTED:
         return _judge_adjusted(subject, labelled, request, metric)
     if request.statistic == "level":
         return _level(subject, request, metric)
-    if reference.problem:
-        raise UndefinedEstimateError(reference.problem)
-    if subject.cases.keys() != reference.cases.keys() or subject.only("dataset") != reference.only("dataset"):
-        raise UndefinedEstimateError("case_mismatch")
+    _comparable(subject, reference)
     return _difference(subject, reference, request, metric)
 
 
@@ -272,7 +309,7 @@ def _clusters(scored: Sequence[CaseResult], request: MeasurementRequest) -> list
     if not request.cluster:
         return None
     clusters = [result.cluster for result in scored]
-    if request.method not in INDEPENDENT_ONLY:
+    if not METHODS[request.method].independent:
         return clusters
     if len(set(clusters)) != len(clusters):
         raise UndefinedEstimateError("clustered")
@@ -292,15 +329,36 @@ def _level(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _Fou
     if metric.kind in _OF_DECISIONS:
         scored, decided = _applicable(sample, lambda r: _decided(metric, r))
         return _Found(_of_decisions(metric, decided, None, scored, request), scored)
-    scored, values = _applicable(sample, lambda r: _value(metric, r))
+    scored, values = _level_values(sample, metric)
     clusters = _clusters(scored, request)
     if request.method == "clopper_pearson":
         estimate = clopper_pearson(int(sum(values)), len(values), confidence=request.confidence, side=request.side)
+    elif request.method == "korn_graubard":
+        estimate = korn_graubard(values, clusters, confidence=request.confidence, side=request.side)
     else:
-        estimate = mean_interval(
+        estimate = _resampled_mean(values, clusters, request)
+    return _Found(estimate, scored)
+
+
+def _resampled_mean(
+    values: Sequence[float] | npt.NDArray[np.float64], clusters: list[str] | None, request: MeasurementRequest
+) -> Estimate:
+    if request.method == "permutation":
+        return permutation_interval(
             values, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
         )
-    return _Found(estimate, scored)
+    return mean_interval(
+        values,
+        clusters=clusters,
+        confidence=request.confidence,
+        side=request.side,
+        seed=_seed(request),
+        method="bca" if request.method == "bca" else "bootstrap",
+    )
+
+
+def _level_values(sample: _Sample, metric: Metric) -> tuple[tuple[CaseResult, ...], list[float]]:
+    return _applicable(sample, lambda r: _value(metric, r))
 
 
 def _judge_adjusted(sample: _Sample, labelled: _Sample, request: MeasurementRequest, metric: Metric) -> _Found:
@@ -332,8 +390,8 @@ def _quantile(sample: _Sample, request: MeasurementRequest, metric: Metric) -> _
 
 def _agreement(subject: _Sample, reference: _Sample, request: MeasurementRequest) -> _Found:
     """Agreement on the subject's answers, and on the reference's where one is named."""
-    if request.reference and reference.problem:
-        raise UndefinedEstimateError(reference.problem)
+    if request.reference:
+        _usable(reference)
     samples = (subject, reference) if request.reference else (subject,)
     rated = [_applicable(sample, _ratings) for sample in samples]
     clusters = [cluster for scored, _ in rated for cluster in _clusters(scored, request) or ()] or None
@@ -430,23 +488,26 @@ def _difference(subject: _Sample, reference: _Sample, request: MeasurementReques
             lambda r: RIGHT if r.status == "errored" else _decided(metric, r),
         )
         return _Found(_of_decisions(metric, ours, theirs, scored, request), scored)
+    scored, change = _changes(subject, reference, metric)
+    clusters = _clusters(scored, request)
+    if request.method == "tango":
+        estimate = tango(
+            int((change > 0).sum()), int((change < 0).sum()), len(change), confidence=request.confidence, side=request.side
+        )
+    else:
+        estimate = _resampled_mean(change, clusters, request)
+    return _Found(estimate, scored)
+
+
+def _changes(subject: _Sample, reference: _Sample, metric: Metric) -> tuple[tuple[CaseResult, ...], npt.NDArray[np.float64]]:
+    """Subject minus reference, case by case."""
     scored, one, other = _pairs(
         subject,
         reference,
         lambda r: _value(metric, r),
         lambda r: metric.best if r.status == "errored" and _applies_to_errored(metric, r) else _value(metric, r),
     )
-    clusters = _clusters(scored, request)
-    change = np.asarray(one) - np.asarray(other)
-    if request.method == "tango":
-        estimate = tango(
-            int((change > 0).sum()), int((change < 0).sum()), len(change), confidence=request.confidence, side=request.side
-        )
-    else:
-        estimate = mean_interval(
-            change, clusters=clusters, confidence=request.confidence, side=request.side, seed=_seed(request)
-        )
-    return _Found(estimate, scored)
+    return scored, np.asarray(one) - np.asarray(other)
 
 
 def _pairs(

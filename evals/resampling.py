@@ -7,33 +7,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
+from scipy.stats import t as student
 
+from distill_gov.records.errors import BadInputError
 from evals.calibration import WeightedCalibration
 from evals.catalogue import CALIBRATION_BINS
-from evals.intervals import Estimate, FloatArray, Side, UndefinedEstimateError, checked_numbers, tail_of
+from evals.intervals import (
+    MIN_CLUSTERS,
+    Alternative,
+    Estimate,
+    FloatArray,
+    Side,
+    UndefinedEstimateError,
+    checked_numbers,
+    tail_of,
+)
 
 __all__ = [
-    "MIN_CLUSTERS",
+    "FLIPS",
     "RESAMPLES",
+    "BootstrapMethod",
     "Predictions",
     "WeightedStatistic",
     "bootstrap",
     "calibration_error_interval",
     "confidence_gap_interval",
     "mean_interval",
+    "permutation_interval",
+    "permutation_p_value",
 ]
+
+BootstrapMethod = Literal["bootstrap", "pivotal", "bca"]
+"""By their names in ``evals.catalogue.METHODS``: percentiles of the resamples; the same turned round the estimate, 2 v - q
+(Davison & Hinkley 1997, eq. 5.6); and percentiles corrected for bias and skewness."""
 
 WeightedStatistic = Callable[[FloatArray], FloatArray]
 """From weights of shape (r, n), how often each case counts, to r values."""
 
-MIN_CLUSTERS = 20
-"""Fewer independent groups than this, and a cluster bootstrap says nothing (rule of thumb)."""
-
 RESAMPLES = 2000
+FLIPS = 1999
+"""Random sets of sign flips; with the identity a round number."""
+
 _BLOCK = 4_000_000  # weights held in memory at a time
+_SAME = 1e-12  # values closer than this differ by rounding
 
 
 def bootstrap(
@@ -44,39 +65,62 @@ def bootstrap(
     confidence: float = 0.95,
     side: Side = "two",
     seed: int,
+    method: BootstrapMethod = "bootstrap",
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Percentile bootstrap of a statistic of weighted cases. Efron & Tibshirani (1993), chapter 13.
+    """Bootstrap of a statistic of weighted cases.
 
-    The interval is widened to hold the point estimate, which a biased statistic can leave outside.
+    Intervals of few units are too narrow: a resample spreads sqrt((k - 1) / k) times as widely as k units do, and a normal
+    quantile stands in for Student's. All take the wider tail of the expanded percentile interval, Phi(-sqrt(k / (k - 1)) t):
+    Hesterberg (2015), "What Teachers Should Know About the Bootstrap", The American Statistician 69, 371-386.
+    Every interval is widened to hold the point estimate, which a biased statistic can leave outside.
 
     Args:
         statistic: from weights of shape (r, n) to r values.
         n: number of cases.
         clusters: per case its unit of independence; whole clusters are drawn. None: cases are independent.
+        method: see :data:`BootstrapMethod`.
 
     Raises:
         UndefinedEstimateError: ``too_few_clusters``; ``no_variation`` where all resamples agree, which would look like
-            certainty; ``undefined`` under two cases or where a resample has no value.
+            certainty; ``undefined`` under two cases, where a resample has no value, or where BCa's correction has none.
     """
     tail = tail_of(confidence, side)
-    if n < 2:
-        raise UndefinedEstimateError("undefined" if n else "empty")
-    member = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    member = _membership(n, clusters)
     units = n if member is None else int(member.max()) + 1
-    if member is not None and units < MIN_CLUSTERS:
-        raise UndefinedEstimateError("too_few_clusters")
     rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // n)
-    blocks = [min(rows, resamples - done) for done in range(0, resamples, rows)]
     value = float(statistic(np.ones((1, n)))[0])
-    values = np.concatenate([statistic(_drawn(rng, r, units, member)) for r in blocks])
+    values = np.concatenate([statistic(_drawn(rng, r, units, member)) for r in _blocks(resamples, n)])
     if not (math.isfinite(value) and np.isfinite(values).all()):
         raise UndefinedEstimateError("undefined")
-    if np.ptp(values) < 1e-12:
+    if np.ptp(values) < _SAME:
         raise UndefinedEstimateError("no_variation")
-    low, high = np.quantile(values, [tail, 1 - tail])
+    wide = float(ndtr(-math.sqrt(units / (units - 1)) * student.isf(tail, units - 1)))
+    at = _accelerated(statistic, value, values, units, member, wide) if method == "bca" else [wide, 1 - wide]
+    low, high = np.quantile(values, at)
+    if method == "pivotal":
+        low, high = 2 * value - high, 2 * value - low
     return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def _membership(n: int, clusters: Sequence[str] | None) -> npt.NDArray[np.int64] | None:
+    """Number of each case's cluster, from 0; None where cases are independent."""
+    if n < 2:
+        raise UndefinedEstimateError("undefined" if n else "empty")
+    if clusters is None:
+        return None
+    if len(clusters) != n:
+        raise BadInputError("every case needs one cluster")
+    names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < MIN_CLUSTERS:
+        raise UndefinedEstimateError("too_few_clusters")
+    return member
+
+
+def _blocks(rows: int, n: int) -> list[int]:
+    """Numbers of rows to be held in memory at a time."""
+    most = max(1, _BLOCK // n)
+    return [min(most, rows - done) for done in range(0, rows, most)]
 
 
 def _drawn(rng: np.random.Generator, rows: int, units: int, member: npt.NDArray[np.int64] | None) -> FloatArray:
@@ -84,6 +128,40 @@ def _drawn(rng: np.random.Generator, rows: int, units: int, member: npt.NDArray[
     draws = rng.integers(0, units, size=(rows, units)) + units * np.arange(rows)[:, None]
     counts = np.bincount(draws.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
     return counts if member is None else counts[:, member]
+
+
+def _accelerated(
+    statistic: WeightedStatistic,
+    value: float,
+    values: FloatArray,
+    units: int,
+    member: npt.NDArray[np.int64] | None,
+    tail: float,
+) -> FloatArray:
+    """Which two quantiles of the resamples are BCa's bounds. Efron (1987), JASA 82, 171-185; Efron & Tibshirani (1993), 14.10.
+
+    The acceleration is by jackknife over units. Ties with the estimate count by half, as scipy counts them.
+    """
+    left, done = [], 0
+    for rows in _blocks(units, units if member is None else len(member)):
+        kept = np.ones((rows, units))
+        kept[np.arange(rows), done + np.arange(rows)] = 0.0
+        left.append(statistic(kept if member is None else kept[:, member]))
+        done += rows
+    without = np.concatenate(left)
+    if not np.isfinite(without).all():
+        raise UndefinedEstimateError("undefined")
+    influence = without.mean() - without
+    spread = float((influence**2).sum())
+    if spread < _SAME**2:
+        raise UndefinedEstimateError("no_variation")
+    acceleration = float((influence**3).sum()) / (6 * spread**1.5)
+    bias = float(ndtri(((values < value - _SAME).mean() + (values <= value + _SAME).mean()) / 2))
+    z = bias + ndtri(np.array([tail, 1 - tail]))
+    if not math.isfinite(bias) or (acceleration * z >= 1).any():
+        raise UndefinedEstimateError("undefined")
+    found: FloatArray = ndtr(bias + z / (1 - acceleration * z))
+    return found
 
 
 def _weighted_mean(values: FloatArray) -> WeightedStatistic:
@@ -97,14 +175,103 @@ def mean_interval(
     confidence: float = 0.95,
     side: Side = "two",
     seed: int,
+    method: BootstrapMethod = "bootstrap",
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """Bootstrap of a mean; for paired data give the differences case by case."""
     x = checked_numbers(values)
     return bootstrap(
-        _weighted_mean(x), len(x), clusters=clusters, confidence=confidence, side=side, seed=seed, resamples=resamples
+        _weighted_mean(x),
+        len(x),
+        clusters=clusters,
+        confidence=confidence,
+        side=side,
+        seed=seed,
+        method=method,
+        resamples=resamples,
     )
 
+
+# --- paired permutation
+
+_EXACT_UNITS = 12  # up to so many, all sign flips are tried
+
+
+def permutation_p_value(
+    differences: Sequence[float] | FloatArray,
+    *,
+    alternative: Alternative = "two-sided",
+    clusters: Sequence[str] | None = None,
+    seed: int,
+    flips: int = FLIPS,
+) -> float:
+    """Paired permutation test that a mean difference is zero: under H0 every difference may as well have the other sign.
+
+    Exact over all sign flips for up to 12 units. Beyond that over random ones, counted (1 + b) / (1 + m), which holds the level
+    where b / m does not: Phipson & Smyth (2010), Statistical Applications in Genetics and Molecular Biology 9, article 39.
+
+    Args:
+        differences: of the two members of each pair.
+        alternative: ``less``: that the mean is under zero; ``greater``: over it; ``two-sided``: twice the smaller of both.
+        clusters: per pair its unit of independence, whose signs are flipped together.
+
+    Raises:
+        UndefinedEstimateError: ``undefined`` under two pairs, ``too_few_clusters``. Without any difference the p-value is 1.
+    """
+    x = checked_numbers(differences)
+    totals, _ = _random_sets(x, clusters, seed, flips)
+    # Flipping the signs of a set takes twice its sum away. The empty set, which changes nothing, is among them.
+    slack = _SAME * max(1.0, float(np.abs(x).sum()))
+    less, greater = float((totals >= -slack).mean()), float((totals <= slack).mean())
+    return {"less": less, "greater": greater, "two-sided": min(1.0, 2 * min(less, greater))}[alternative]
+
+
+def permutation_interval(
+    differences: Sequence[float] | FloatArray,
+    *,
+    clusters: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    side: Side = "two",
+    seed: int,
+    flips: int = FLIPS,
+) -> Estimate:
+    """Interval of a mean difference: the values that :func:`permutation_p_value` does not reject.
+
+    Of the differences less a value d, flipping a set F of pairs lowers the mean exactly when the mean over F is above d. So the
+    bounds are order statistics of the means of random sets, and no test is repeated (typical values: Hartigan 1969, "Using
+    Subsample Values as Typical Values", JASA 64, 1303-1317). It takes the differences as symmetric about their mean. A bound is
+    None where there are too few pairs for it.
+
+    Raises:
+        UndefinedEstimateError: ``no_variation`` where all differences are equal; ``undefined``, ``too_few_clusters``.
+    """
+    tail = tail_of(confidence, side)
+    x = checked_numbers(differences)
+    totals, sizes = _random_sets(x, clusters, seed, flips)
+    means = np.sort(totals[sizes > 0] / sizes[sizes > 0])
+    if np.ptp(means) < _SAME:
+        raise UndefinedEstimateError("no_variation")
+    value, rank = float(x.mean()), math.floor(tail * (len(means) + 1) + 1e-9)
+    if rank == 0:
+        return Estimate(value, None, None)
+    return Estimate(value, min(float(means[rank - 1]), value), max(float(means[-rank]), value))
+
+
+def _random_sets(x: FloatArray, clusters: Sequence[str] | None, seed: int, flips: int) -> tuple[FloatArray, FloatArray]:
+    """Sums and numbers of the cases in sets of units: the empty one, then all others of few units, or random ones of many."""
+    member = _membership(len(x), clusters)
+    member = np.arange(len(x)) if member is None else member
+    of_units = np.stack([np.bincount(member, weights=x), np.bincount(member)], axis=1)
+    units = len(of_units)
+    if units <= _EXACT_UNITS:
+        found = ((np.arange(2**units)[:, None] >> np.arange(units)) & 1) @ of_units
+    else:
+        rng = np.random.default_rng(seed)
+        found = np.concatenate([np.zeros((1, 2)), *(rng.integers(0, 2, (r, units)) @ of_units for r in _blocks(flips, units))])
+    return found[:, 0], found[:, 1]
+
+
+# --- calibration
 
 Predictions = tuple[Sequence[float] | FloatArray, Sequence[float] | FloatArray]
 """Confidences in [0, 1] and correctness (0 or 1), case by case."""
@@ -129,6 +296,7 @@ def calibration_error_interval(
     confidence: float = 0.95,
     side: Side = "two",
     seed: int,
+    method: BootstrapMethod = "bootstrap",
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """Debiased equal-mass calibration error, or its difference to that of a reference on the same cases in the same order.
@@ -143,7 +311,14 @@ def calibration_error_interval(
     first = WeightedCalibration(p, y, bins)
     if reference is None:
         found = bootstrap(
-            first.errors, len(p), clusters=clusters, confidence=confidence, side=side, seed=seed, resamples=resamples
+            first.errors,
+            len(p),
+            clusters=clusters,
+            confidence=confidence,
+            side=side,
+            seed=seed,
+            method=method,
+            resamples=resamples,
         )
         return Estimate(*(min(1.0, max(0.0, x)) for x in (found.value, found.low or 0.0, found.high or 0.0)))
     second = WeightedCalibration(*_confidences(reference), bins)
@@ -154,6 +329,7 @@ def calibration_error_interval(
         confidence=confidence,
         side=side,
         seed=seed,
+        method=method,
         resamples=resamples,
     )
 
@@ -166,6 +342,7 @@ def confidence_gap_interval(
     confidence: float = 0.95,
     side: Side = "two",
     seed: int,
+    method: BootstrapMethod = "bootstrap",
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """|mean confidence - accuracy|, or its difference to that of a reference on the same cases.
@@ -185,9 +362,12 @@ def confidence_gap_interval(
             confidence=confidence,
             side=side,
             seed=seed,
+            method=method,
             resamples=resamples,
         )
-    signed = bootstrap(first, len(p), clusters=clusters, confidence=confidence, side=side, seed=seed, resamples=resamples)
+    signed = bootstrap(
+        first, len(p), clusters=clusters, confidence=confidence, side=side, seed=seed, method=method, resamples=resamples
+    )
     low, high = signed.low or 0.0, signed.high or 0.0
     inner = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
     return Estimate(abs(signed.value), inner, max(abs(low), abs(high)))

@@ -30,6 +30,7 @@ from evals.catalogue.leakage import (
     PROTECTED_OVERLAP,
     VERBATIM_OVERLAP,
 )
+from evals.catalogue.methods import METHODS, Method
 from evals.catalogue.metric import Kind, Metric, Statistic
 from evals.catalogue.notes import CONTRADICTIONS, NOTES
 from evals.catalogue.quality import (
@@ -81,6 +82,7 @@ __all__ = [
     "JUDGE_LABELS",
     "JUDGE_TRUTH",
     "LAST_TOKEN",
+    "METHODS",
     "NEEDLESS_ASKING",
     "NLL_CAP",
     "NOTES",
@@ -104,6 +106,7 @@ __all__ = [
     "VERBATIM_OVERLAP",
     "VIOLATION",
     "Kind",
+    "Method",
     "Metric",
     "Statistic",
     "lookup",

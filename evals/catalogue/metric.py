@@ -7,7 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BOOTSTRAP", "EXACT", "Direction", "Kind", "Metric", "Statistic", "latency", "mean_of", "pooled_over", "proportion"]
+__all__ = [
+    "BOOTSTRAP",
+    "EXACT",
+    "MEAN",
+    "Direction",
+    "Kind",
+    "Metric",
+    "Statistic",
+    "latency",
+    "mean_of",
+    "pooled_over",
+    "proportion",
+]
 
 Kind = Literal["proportion", "mean", "pooled", "calibration_error", "confidence_gap", "agreement", "quantile"]
 Statistic = Literal["level", "difference"]
@@ -59,9 +71,14 @@ class Metric:
 
 
 EXACT: Mapping[Statistic, tuple[str, ...]] = {
-    "level": ("clopper_pearson", "bootstrap"),
-    "difference": ("tango", "bootstrap"),
+    "level": ("clopper_pearson", "korn_graubard"),
+    "difference": ("tango", "bootstrap", "permutation"),
 }
+"""Of a share of cases: the second ones where cases come in clusters."""
+
+MEAN: Mapping[Statistic, tuple[str, ...]] = {"level": ("bca",), "difference": ("bca", "bootstrap", "permutation")}
+"""Of a mean of scores within a range. Near the end of the range plain percentiles of a level fall short by six points."""
+
 BOOTSTRAP: Mapping[Statistic, tuple[str, ...]] = {"level": ("bootstrap",), "difference": ("bootstrap",)}
 
 
@@ -106,7 +123,7 @@ def mean_of(
         estimand=estimand,
         unit=unit,
         min_n=min_n,
-        methods=BOOTSTRAP,
+        methods=MEAN,
         why=why,
         score=score,
         among=among,

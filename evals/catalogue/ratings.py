@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.catalogue.metric import BOOTSTRAP, Metric
+from evals.catalogue.metric import MEAN, Metric
 
 __all__ = ["HELPFULNESS", "METRICS", "RATING_PREFIX"]
 
@@ -18,7 +18,7 @@ METRICS: tuple[Metric, ...] = (
         estimand="mean over items of the item's mean rating by blinded raters",
         unit="points",
         min_n=30,
-        methods=BOOTSTRAP,
+        methods=MEAN,
         why="What people think of the answer, which no score above sees.",
         score=HELPFULNESS,
     ),

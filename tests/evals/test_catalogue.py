@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from distill_gov.records.errors import UnknownKeyError
-from evals.catalogue import CONTRADICTIONS, NOTES, lookup, metric_names
+from evals.catalogue import CONTRADICTIONS, METHODS, NOTES, lookup, metric_names
 
 
 @pytest.mark.parametrize("name", [name.replace("<field>", "intent") for name in metric_names()])
@@ -21,7 +21,26 @@ def test_every_entry_is_whole(name):
     assert metric.why
     assert metric.unit
     assert metric.methods["level"]
-    assert "wilson" not in (*metric.methods["level"], *metric.methods["difference"])
+    allowed = (*metric.methods["level"], *metric.methods["difference"])
+    assert METHODS.keys() >= set(allowed)
+    # Within a point of nominal where a gate uses it, or it says how far off it is and where.
+    assert all(METHODS[method].short_by <= 0.01 or "%" in METHODS[method].coverage for method in allowed)
+    assert not {"wilson", "pivotal"} & set(allowed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_is(name):
+    method = METHODS[name]
+    assert method.name == name
+    assert method.words
+    assert method.source
+    assert method.coverage
+    assert 0 <= method.short_by < 1
+
+
+def test_methods_that_know_clusters():
+    knowing = {name for name, method in METHODS.items() if not method.independent}
+    assert knowing == {"korn_graubard", "bootstrap", "pivotal", "bca", "permutation", "alpha_bootstrap"}
 
 
 def test_a_field_makes_the_metric():

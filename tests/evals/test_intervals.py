@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 from distill_gov.records.errors import BadInputError
 from evals.intervals import (
     UndefinedEstimateError,
+    binomial_p_value,
     clopper_pearson,
+    holm,
+    korn_graubard,
     mcnemar_exact,
     quantile_interval,
     tango,
@@ -48,6 +51,40 @@ def test_clopper_pearson_two_sided_reference():
     # R: binom.test(7, 20)$conf.int -> 0.1539092 0.5921885
     found = clopper_pearson(7, 20)
     assert (found.low, found.high) == pytest.approx((0.1539092, 0.5921885), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "exact", "score"),
+    [
+        (81, 263, (0.2527, 0.3676), (0.2553, 0.3662)),
+        (15, 148, (0.0578, 0.1617), (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1684), (0.0, 0.1611)),
+        (1, 29, (0.0009, 0.1776), (0.0061, 0.1718)),
+    ],
+)
+def test_newcombes_table(k, n, exact, score):
+    # Newcombe (1998), Statistics in Medicine 17, 857-872, table I: methods 5 (Clopper-Pearson) and 3 (Wilson), 95 %.
+    found = clopper_pearson(k, n)
+    assert (found.low, found.high) == pytest.approx(exact, abs=5.1e-5)
+    found = wilson(k, n)
+    assert (found.low, found.high) == pytest.approx(score, abs=5.1e-5)
+
+
+@pytest.mark.parametrize(("limit", "n"), [(0.05, 99), (0.02, 252), (0.01, 505), (0.005, 1013), (0.001, 5073)])
+def test_no_violation_at_an_eighth_of_the_level(limit, n):
+    # Bonferroni over eight gates: 1 - (0.05 / 8) ** (1 / n) <= limit.
+    assert clopper_pearson(0, n, confidence=1 - 0.05 / 8, side="upper").high <= limit
+    assert clopper_pearson(0, n - 1, confidence=1 - 0.05 / 8, side="upper").high > limit
+
+
+@pytest.mark.parametrize(("n", "least"), [(50, 0.929), (100, 0.932), (300, 0.934)])
+def test_wilson_covers_too_little(n, least):
+    # Least coverage of the upper bound over rates up to a half, by enumeration: too little where it would bound violations.
+    bounds = np.array([wilson(k, n, side="upper").high for k in range(n + 1)])
+    rates = np.linspace(0.005, 0.5, 2001)
+    coverage = [(binom.pmf(np.arange(n + 1), n, p) * (bounds >= p)).sum() for p in rates]
+    assert min(coverage) < 0.95 - 0.01
+    assert min(coverage) == pytest.approx(least, abs=0.0015)
 
 
 def test_wilson_is_less_careful_than_clopper_pearson():
@@ -120,6 +157,22 @@ def test_tango_published_example():
     assert (found.value, found.low, found.high) == pytest.approx((-0.2857, -0.517, -0.026), abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("b", "c", "n", "confidence", "low", "high"),
+    [
+        (9, 3, 32, 0.95, -0.027, 0.390),  # Tango (1998), 6.2: sleeping difficulties (Karacan et al.)
+        (0, 1, 44, 0.90, -0.096, 0.037),  # Tango (1998), 6.1: crossover trial of soft contact lenses, two one-sided 5 % tests
+        (16, 8, 86, 0.95, -0.020, 0.207),  # Agresti & Min (2005), Statistics in Medicine 24, 729-740: crossover data
+        (25, 2, 102, 0.95, 0.139, 0.321),  # Chang et al. (2024)
+        (3, 1, 14, 0.95, -0.1670, 0.4327),  # Tang et al. (2010)
+    ],
+)
+def test_tango_published_intervals(b, c, n, confidence, low, high):
+    # All as R's ratesci 1.0 repeats them in its tests (tests/testthat/test-examples.R).
+    found = tango(b, c, n, confidence=confidence)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5.1e-4)
+
+
 @pytest.mark.parametrize(("b", "c", "n", "d"), [(3, 5, 40, -0.05), (12, 2, 50, 0.1), (0, 4, 30, 0.02), (6, 16, 161, -0.03)])
 def test_tango_statistic_against_direct_likelihood(b, c, n, d):
     # Independent of the closed form: maximise the trinomial likelihood on p_b = p_c + d numerically.
@@ -151,11 +204,121 @@ def test_tango_at_the_ends():
     assert tango(0, 5, 5).high < 0
 
 
+def test_tango_and_mcnemar_ask_the_same_at_zero():
+    # At a difference of 0 Tango's statistic is McNemar's, (b - c) / sqrt(b + c).
+    assert float(tango_statistic(9, 3, 32, 0.0)) == pytest.approx(6 / math.sqrt(12))
+
+
+# --- Korn & Graubard
+
+
+def grouped(sizes, hits):
+    values, clusters = [], []
+    for number, (size, hit) in enumerate(zip(sizes, hits, strict=True)):
+        values += [1.0] * hit + [0.0] * (size - hit)
+        clusters += [f"g{number}"] * size
+    return values, clusters
+
+
+def test_clusters_of_equal_answers_count_as_one_case_each():
+    values, clusters = grouped([5] * 40, [5] * 30 + [0] * 10)
+    found, alone = korn_graubard(values, clusters, side="lower"), clopper_pearson(30, 40, side="lower")
+    assert found.value == alone.value == 0.75
+    # Student's t and k / (k - 1) make it somewhat wider than 40 independent cases.
+    assert alone.low - 0.02 < found.low < alone.low
+    assert alone.high < found.high < alone.high + 0.02
+
+
+def test_clusters_that_are_alike_count_at_most_all_their_cases():
+    even = grouped([4] * 50, [2] * 50)
+    assert korn_graubard(*even).low == pytest.approx(clopper_pearson(100, 200).low)
+    # As far apart as independent cases would be: only Student's t widens it.
+    assert korn_graubard(*grouped([4] * 50, [3, 1] * 25)).low == pytest.approx(clopper_pearson(100, 200).low, abs=0.003)
+
+
+@pytest.mark.parametrize("failing", range(8))
+def test_where_few_clusters_fail_each_counts_as_one(failing):
+    values, clusters = grouped([6] * 30, [5] * failing + [6] * (30 - failing))
+    found = korn_graubard(values, clusters, side="lower")
+    p = 1 - failing / 180
+    expected = beta.ppf(0.05, 30 * p, 30 * (1 - p) + 1)
+    assert found.low == pytest.approx(expected)
+    assert found.low < clopper_pearson(180 - failing, 180, side="lower").low
+
+
+def test_what_clusters_cannot_say():
+    assert code_of(korn_graubard, [1.0, 0.0] * 50, [f"g{i % 19}" for i in range(100)]) == "too_few_clusters"
+    assert code_of(korn_graubard, [0.5] * 50) == "out_of_range"
+    assert code_of(korn_graubard, [1.0, math.nan] * 50) == "non_finite"
+    assert code_of(korn_graubard, []) == "empty"
+    with pytest.raises(BadInputError, match="one cluster"):
+        korn_graubard([1.0, 0.0] * 50, ["a"] * 3)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 8), st.floats(0, 1)), min_size=20, max_size=40))
+def test_korn_graubard_invariants(groups):
+    sizes = [size for size, _ in groups]
+    values, clusters = grouped(sizes, [round(size * share) for size, share in groups])
+    found = korn_graubard(values, clusters, side="lower")
+    exact = clopper_pearson(int(sum(values)), len(values), side="lower")
+    # Never narrower than if all cases were independent.
+    assert 0 <= found.low <= exact.low + 1e-9 <= exact.high <= found.high + 2e-9
+    mirrored = korn_graubard([1 - v for v in values], clusters, side="lower")
+    assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((found.low, found.high), abs=1e-9)
+
+
+# --- tests
+
+
 def test_mcnemar_exact():
     # Binomial by hand: 2 * (C(8,0) + C(8,1)) / 2^8 = 18 / 256.
     assert mcnemar_exact(1, 7) == pytest.approx(18 / 256)
-    assert mcnemar_exact(0, 0) == 1.0
+    assert mcnemar_exact(1, 7, alternative="less") == pytest.approx(9 / 256)
+    assert mcnemar_exact(1, 7, alternative="greater") == pytest.approx(255 / 256)
+    assert mcnemar_exact(0, 0) == mcnemar_exact(0, 0, alternative="less") == 1.0
     assert code_of(mcnemar_exact, -1, 2) == "out_of_range"
+
+
+def test_mcnemar_published():
+    # Fagerland, Lydersen & Laake (2013), BMC Medical Research Methodology 13:91: Bentur et al., exact conditional P = 0.070.
+    assert mcnemar_exact(1, 7) == pytest.approx(0.070, abs=5e-4)
+
+
+def test_a_binomial_p_value_agrees_with_the_bound():
+    for k in range(31):
+        p = binomial_p_value(k, 30, 0.8, alternative="less")
+        assert (p < 0.05) == (clopper_pearson(k, 30, side="upper").high < 0.8)
+        assert p == pytest.approx(binom.cdf(k, 30, 0.8))
+    assert code_of(binomial_p_value, 1, 10, math.nan, alternative="less") == "out_of_range"
+    assert code_of(binomial_p_value, 1, 0, 0.5, alternative="less") == "empty"
+
+
+def test_holm_by_hand():
+    # 4 * 0.01, 3 * 0.015, then 2 * 0.03 and 0.04, which must not fall under it. Holm (1979).
+    assert holm([0.04, 0.01, 0.03, 0.015]) == pytest.approx([0.06, 0.04, 0.06, 0.045])
+    assert holm([0.5, 0.6, 0.9]) == [1.0, 1.0, 1.0]
+    assert holm([]) == []
+    assert holm([0.02]) == [0.02]
+
+
+@pytest.mark.parametrize("bad", [[0.1, math.nan], [0.1, None], [True], [0.1, math.inf]])
+def test_no_p_value_is_no_p_value(bad):
+    assert code_of(holm, bad) == "non_finite"
+    assert code_of(holm, [0.1, 1.1]) == "out_of_range"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_holm_rejects_what_the_step_down_procedure_does(p, level):
+    # The procedure as Holm states it: go up the ordered p-values until one is over level / (m - i + 1).
+    rejected = set()
+    for step, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        if p[place] * (len(p) - step) > level:
+            break
+        rejected.add(place)
+    adjusted = holm(p)
+    assert rejected == {i for i, a in enumerate(adjusted) if a <= level}
+    assert all(a >= q for a, q in zip(adjusted, p, strict=True))
 
 
 # --- quantiles

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import NOTES, lookup, metric_names
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, read_measurements, write_measurements
-from evals.intervals import clopper_pearson, tango
-from evals.measure import measure
+from evals.intervals import UndefinedEstimateError, clopper_pearson, tango
+from evals.measure import case_values, measure
 
 
 def request(metric="exact_match", *, reference=None, suite="holdout", method=None, slice=None, cluster=False, **kwargs):
@@ -185,16 +185,45 @@ def test_an_unknown_metric_is_the_policys_fault():
 def test_dependent_cases_need_a_method_that_knows():
     rows = exact([1.0, 0.0] * 50, cluster="same")
     refused(one(rows, request(cluster=True)), "clustered")
-    refused(one(rows, request(cluster=True, method="bootstrap")), "too_few_clusters")
+    refused(one(rows, request(cluster=True, method="korn_graubard")), "too_few_clusters")
     assert one(exact([1.0, 0.0] * 50), request(cluster=True)).value == 0.5
     pairs = [replace(r, cluster=f"k{i // 2}") for i, r in enumerate(exact(([1.0] * 2 + [0.0] * 2) * 25))]
-    found = one(pairs, request(cluster=True, method="bootstrap"))
+    found = one(pairs, request(cluster=True, method="korn_graubard"))
     assert found.n_clusters == 50
     assert found.low < clopper_pearson(50, 100, side="lower").low
 
 
 def test_a_bootstrap_without_variation_is_not_certainty():
-    refused(one(exact([1.0] * 100), request(method="bootstrap")), "no_variation")
+    same = [result(i, {"helpfulness": 4.0}) for i in range(100)]
+    refused(one(same, request("helpfulness")), "no_variation")
+    for method in lookup("helpfulness").methods["difference"]:
+        both = {"student": same, "teacher": [replace(r, subject="t") for r in same]}
+        refused(one(both, request("helpfulness", reference="teacher", method=method)), "no_variation")
+
+
+@pytest.mark.parametrize("method", lookup("helpfulness").methods["difference"])
+def test_every_method_of_a_mean_difference_is_dispatched(method):
+    ours = [result(i, {"helpfulness": 3.0 + i % 3}) for i in range(90)]
+    theirs = [result(i, {"helpfulness": 3.0 + i % 2}, subject="t") for i in range(90)]
+    found = one({"student": ours, "teacher": theirs}, request("helpfulness", reference="teacher", method=method))
+    assert found.value == pytest.approx(0.5)
+    assert 0.3 < found.low < 0.5 < found.high < 0.7
+
+
+def test_values_case_by_case_follow_the_same_rules():
+    ours, theirs = exact([1.0, 0.0, 1.0]), [*exact([1.0, 1.0], subject="t"), result(2, status="errored", subject="t")]
+    cases, values = case_values({"student": ours, "teacher": theirs}, request(reference="teacher"), {"holdout": 3})
+    # The teacher's error counts for it, the student's against it.
+    assert ([r.case for r in cases], values) == (["c0000", "c0001", "c0002"], (0.0, -1.0, 0.0))
+    assert case_values({"student": ours}, request(), {"holdout": 3})[1] == (1.0, 0.0, 1.0)
+    for results, req, code in (
+        ({}, request(), "absent"),
+        ({"student": ours}, request(reference="teacher"), "absent"),
+        ({"student": ours}, request("last_token_p95"), "method_not_allowed"),
+    ):
+        with pytest.raises(UndefinedEstimateError) as caught:
+            case_values(results, req, {"holdout": 3})
+        assert caught.value.code == code
 
 
 # --- errored and invalid

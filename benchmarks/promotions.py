@@ -192,7 +192,7 @@ def scenarios(policy: Policy) -> dict[str, tuple[Truth, str]]:
 
 
 def kind(truth: Truth, policy: Policy) -> str:
-    """``good``: nowhere worse than the plan assumes; ``bad``: somewhere at the edge of what is allowed or beyond; or between."""
+    """``good``: nowhere worse than the plan assumes; ``bad``: somewhere at the edge of what is allowed or beyond; between."""
     if truth.broken:
         return "broken"
     good = good_student(policy)

@@ -377,12 +377,15 @@ def test_gate_plan_judges_nothing(project: StandIn, ran: Ran) -> None:
     assert code == 0
     assert "violations" in out
     assert "<= 0.1" in out
+    assert "all required gates together" in out
+    assert "for 80% it takes" in out
     assert project.calls == []
     value = json.loads(ran("gate", "--plan", "--json")[1])
     assert [row["gate"] for row in value["rows"]] == ["intent_level", "violations"]
     assert value["exit"] == 0
     # 150 cases, limit 10 %: a student without a violation always passes (0.9^150 < 0.05).
     assert value["rows"][1]["good_passes"] == pytest.approx(1.0)
+    assert value["joint_needed"].keys() == {"hazardous", "holdout"}
 
 
 # --- run

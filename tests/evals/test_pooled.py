@@ -185,6 +185,14 @@ def test_macro_f1_by_hand_with_what_is_invalid():
     assert of("macro_f1", [*rows, errored(5)]) == pytest.approx((6 / 8 + 2 / 4) / 2)
 
 
+def test_in_a_pair_either_side_tells_the_reference():
+    ours = [decided(i, reference="a") for i in range(3)] + [decided(3, (0.1, 0.9, 0.0), "b"), errored(4)]
+    theirs = [decided(i, reference="a") for i in range(3)] + [errored(3), decided(4, (0.1, 0.9, 0.0), "b")]
+    # Ours misses `b` once, and `a` never; theirs is taken as right on what it did not answer, which was `b` too.
+    found = one(ours, "macro_f1.intent", [replace(r, subject="t") for r in theirs])
+    assert found.value == pytest.approx((1 + 2 / 3) / 2 - 1)
+
+
 def test_a_label_that_is_never_found_halves_macro_f1():
     rows = [decided(i) for i in range(99)] + [decided(99, reference="b")]
     assert of("macro_f1", rows) == pytest.approx(198 / 199 / 2)

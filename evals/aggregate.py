@@ -295,8 +295,7 @@ class _Store:
             *(f"{_bits(self.slices[i * _BITS : (i + 1) * _BITS])} AS {word}" for i, word in enumerate(self.words)),
         ]
         drawn = [
-            f"map_extract({'timings' if n in TIMINGS else 'scores'}, {_text(n)}) AS {_name('score', n)}"
-            for n in names
+            f"map_extract({'timings' if n in TIMINGS else 'scores'}, {_text(n)}) AS {_name('score', n)}" for n in names
         ] + [f"[d FOR d IN decisions IF d.field = {_text(f)}] AS {_name('field', f)}" for f in fields]
         kept = ["id", "file", "row", "cluster", "errored", *known, *self.words]
         made = [f"coalesce({_name('score', CONTAMINATED)}[1] = 1, false) AS taught"]

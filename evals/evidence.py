@@ -26,6 +26,7 @@ __all__ = [
     "MeasurementRequest",
     "Provenance",
     "Subject",
+    "cases_schema",
     "check_cases_file",
     "dataset_digest",
     "read_cases",
@@ -205,6 +206,11 @@ _CASE_SCHEMA = pa.schema(
         pa.field("timings", pa.map_(pa.string(), pa.float64()), nullable=False),
     ]
 )
+
+
+def cases_schema() -> pa.Schema:
+    """The columns of a file of case results."""
+    return _CASE_SCHEMA
 
 
 def write_cases(path: Path, results: Iterable[CaseResult]) -> None:

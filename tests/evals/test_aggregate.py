@@ -64,13 +64,13 @@ def same(ours, theirs):
             continue
         assert one.value == pytest.approx(other.value, abs=1e-12), request
         assert replace(one, value=0.0, low=None, high=None) == replace(other, value=0.0, low=None, high=None)
-        low, high = lookup(request.metric).range
-        # The same distribution by other random numbers; what that is good for at few cases is tested in test_multinomial.
-        slack = 0.2 * (other.high - other.low) + (high - low) / other.n_clusters
-        assert one.low == pytest.approx(other.low, abs=slack), request
-        assert one.high == pytest.approx(other.high, abs=slack), request
+        if other.n_clusters >= 20:
+            # The same distribution by other random numbers; how it is at few units is tested in test_multinomial.
+            low, high = lookup(request.metric).range
+            slack = 0.2 * (other.high - other.low) + (min(high, 10.0) - low) / other.n_clusters
+            assert one.low == pytest.approx(other.low, abs=slack), request
+            assert one.high == pytest.approx(other.high, abs=slack), request
         assert one.low <= one.value <= one.high
-        assert low - high <= one.low
 
 
 def some_results(rng, subject, bad=False):

@@ -25,9 +25,9 @@ from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, q
 from evals.measure import TOOL, Planned, oldest
 from evals.multinomial import Units, multinomial_interval
 
-__all__ = ["METHODS", "aggregate"]
+__all__ = ["SUPPORTED", "aggregate"]
 
-METHODS = frozenset({"clopper_pearson", "tango", "bootstrap", "order_statistics"})
+SUPPORTED = frozenset({"clopper_pearson", "tango", "bootstrap", "order_statistics"})
 """What can be computed from counts."""
 
 _BITS = 60  # slices in a word
@@ -74,7 +74,7 @@ def aggregate(
 def _check_countable(request: MeasurementRequest, metric: Metric) -> None:
     if metric.kind not in ("proportion", "mean", "quantile") or metric.statistic or (metric.field and metric.kind == "mean"):
         raise BadInputError(f"metric `{metric.name}` cannot be computed from counts", fix="Use evals.measure.")
-    if request.method in metric.methods[request.statistic] and request.method not in METHODS:
+    if request.method in metric.methods[request.statistic] and request.method not in SUPPORTED:
         raise BadInputError(f"method `{request.method}` cannot be computed from counts", fix="Use evals.measure.")
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Provenance",
     "Subject",
     "Summary",
+    "cases_schema",
     "check_cases_file",
     "dataset_digest",
     "read_cases",
@@ -236,6 +237,11 @@ _CASE_SCHEMA = pa.schema(
         pa.field("timings", pa.map_(pa.string(), pa.float64()), nullable=False),
     ]
 )
+
+
+def cases_schema() -> pa.Schema:
+    """The columns of a file of case results."""
+    return _CASE_SCHEMA
 
 
 def write_cases(path: Path, results: Iterable[CaseResult]) -> None:

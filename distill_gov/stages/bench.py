@@ -15,14 +15,15 @@ from distill_gov.stages.scoring import Answered, Scorer
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, versions
 from distill_gov.stages.signals import NO_MASS, signals_of
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.timing import Timed, time_student, time_teacher
+from distill_gov.stages.timing import Timings, ToTime, time_side_by_side
 from distill_gov.stages.train import chat_length, read_training
 from distill_gov.workers import Failed, Pool, WorkerSpec
 from evals.cases import Case
+from evals.catalogue import TOKENS
 from evals.evidence import CaseResult, Role, Subject, write_cases
 from evals.fairness import flips, pair_ids
 from evals.fidelity import ALL, agreement, right_wrong
-from evals.speed import latency
+from evals.speed import Footprint, speed, with_rates
 
 if TYPE_CHECKING:
     from distill_gov.project import Project, Run
@@ -63,7 +64,9 @@ class Bench:
         self.answers: dict[str, dict[str, Sequence[Answered]]] = {}
         self.results: dict[str, dict[str, list[CaseResult]]] = {}
         self.baselines: list[dict[str, Any]] = []
-        self.speed: dict[str, dict[str, float]] = {}
+        self.speed: dict[str, dict[str, Any]] = {}
+        self.to_time: dict[str, ToTime] = {}
+        """Who is timed, as it is known how to run them."""
         self.tokens: dict[str, int] = {}
         """Tokens of the answers, by the step that made them."""
 
@@ -79,6 +82,7 @@ class Bench:
     def student(self) -> None:
         directory = self.run.layout.student
         self.local("student", "student", directory, read_training(directory).get("temperature", {}), timed=True)
+        self._time()
 
     def local(self, name: str, role: Role, directory: Path, temperature: Mapping[str, float], *, timed: bool = False) -> None:
         """A model in a Hugging Face directory.
@@ -107,15 +111,9 @@ class Bench:
                 self._ask(name, suite, pool, kind, items, s.evaluate.batch_size)
             if "grammar_mass" in s.evaluate.signals and schema is not None:
                 self._weigh(name, pool)
-        chosen = self._to_time(name) if timed else []
-        found = None
-        if chosen:
-            chats = [c.messages for c in chosen]
-            with self.clock.step(f"{name}: time alone", len(chats)) as advance:
-                found = time_student(spec, chats, decoding, advance)
-        self._keep_all(subject, chosen, found)
-        if found:
-            self._note_speed(name, name, chosen, found)
+        if timed:
+            self.to_time[name] = ToTime(spec, "student", [c.messages for c in self._chosen(name)], decoding)
+        self._keep_all(subject)
 
     def like_the_student(self, name: str, note: str, answers: Mapping[str, Sequence[Answered]]) -> None:
         """A control that is the student but for some of its answers."""
@@ -123,7 +121,7 @@ class Bench:
         self.answers[name] = {**self.answers["student"], **answers}
         if "student" in self.masses:
             self.masses[name] = self.masses["student"]
-        self._keep_all(subject, [], None)
+        self._keep_all(subject)
 
     def _prompted_teacher(self) -> None:
         from distill_gov.stages.teacher import prompted_spec, teacher_answers, teacher_subject
@@ -136,16 +134,8 @@ class Bench:
                     texts = [prompt_text(c.messages) for c in cases]
                     with self.clock.step(f"teacher: {suite}", 2 * len(texts)) as advance:
                         self._note_answers("teacher", suite, teacher_answers(pool, texts, advance, keep_failures=True))
-        chosen = self._to_time("teacher")
-        cached = anew = None
-        if chosen:
-            texts = [prompt_text(c.messages) for c in chosen]
-            with self.clock.step("teacher: time alone", 2 * len(texts)) as advance:
-                cached, anew = time_teacher(spec, texts, advance)
-        self._keep_all(teacher_subject(self.project, spec), chosen, cached)
-        if cached and anew:
-            self._note_speed("teacher", "teacher", chosen, cached)
-            self._note_speed("teacher, prefix not cached", "teacher", chosen, anew)
+        self.to_time["teacher"] = ToTime(spec, "teacher", [prompt_text(c.messages) for c in self._chosen("teacher")])
+        self._keep_all(teacher_subject(self.project, spec))
 
     def _recorded_teacher(self) -> None:
         from distill_gov.stages.recorded import recorded_answers, recorded_subject
@@ -183,18 +173,16 @@ class Bench:
         self.answers.setdefault(name, {})[suite] = found
         self.tokens[f"{name}: {suite}"] = sum(len(answer["tokens"]) for answer in found if not isinstance(answer, Failed))
 
-    def _to_time(self, name: str) -> list[Case]:
-        """The first cases of the holdout that the subject could answer."""
+    def _chosen(self, name: str) -> list[Case]:
+        """The first cases of the holdout that the subject could answer: those that it is timed on."""
         pairs = zip(self.suites[HOLDOUT], self.answers[name][HOLDOUT], strict=True)
         return [c for c, answer in pairs if not isinstance(answer, Failed)][: self.settings.evaluate.timed]
 
-    def _keep_all(self, subject: Subject, chosen: Sequence[Case], timed: Timed | None) -> None:
-        timings = {c.id: t for c, t in zip(chosen, timed.requests, strict=True)} if timed else {}
+    def _keep_all(self, subject: Subject) -> None:
         said = self.answers[subject.name]
         with self.clock.step(f"{subject.name}: scoring", sum(map(len, said.values()))) as advance:
             for suite, answers in said.items():
-                of_suite = timings if suite == HOLDOUT else {}
-                results = self.scorer.measured(subject, suite, self.suites[suite], answers, of_suite)
+                results = self.scorer.measured(subject, suite, self.suites[suite], answers, {})
                 if suite == HOLDOUT and subject.name in self.masses:
                     masses = self.masses[subject.name]
                     results = [replace(r, scores={**r.scores, **masses.get(r.case, NO_MASS)}) for r in results]
@@ -209,11 +197,34 @@ class Bench:
         self.results.setdefault(subject.name, {})[suite] = results
         write_cases(self.run.layout.cases(suite, subject.name), results)
 
-    def _note_speed(self, label: str, name: str, chosen: Sequence[Case], timed: Timed) -> None:
-        times = {c.id: t for c, t in zip(chosen, timed.requests, strict=True)}
-        rows = [replace(r, timings=times[r.case]) for r in self.results[name][HOLDOUT] if r.case in times]
-        figures = {key: value for key, value in asdict(latency(rows)).items() if value is not None}
-        self.speed[label] = {**figures, **timed.size}
+    def _time(self) -> None:
+        """Time student and teacher in turns, so that the machine is as busy for the one as for the other."""
+        subjects = {name: subject for name, subject in self.to_time.items() if subject.requests}
+        total = sum(len(s.requests) * (2 if s.kind == "teacher" else 1) for s in subjects.values())
+        if not subjects:
+            return
+        with self.clock.step("time alone", total) as advance:
+            found = time_side_by_side(subjects, advance, processes=self.settings.workers > 0)
+        for name, timed in found.items():
+            rows = self._with_times(name, timed.requests)
+            self._keep(self.subjects[name], HOLDOUT, [rows.get(r.case, r) for r in self.results[name][HOLDOUT]])
+            self._note_speed(name, rows, timed.footprint)
+            if timed.anew:
+                self._note_speed(f"{name}, prefix not cached", self._with_times(name, timed.anew), timed.footprint)
+
+    def _with_times(self, name: str, times: Sequence[Timings]) -> dict[str, CaseResult]:
+        """The results of the cases that were timed, by case."""
+        answers = zip(self.suites[HOLDOUT], self.answers[name][HOLDOUT], strict=True)
+        tokens = {case.id: float(len(a["tokens"])) for case, a in answers if not isinstance(a, Failed)}
+        of_case = dict(zip((case.id for case in self._chosen(name)), times, strict=True))
+        return {
+            r.case: replace(r, timings=with_rates({TOKENS: tokens[r.case], **of_case[r.case]}))
+            for r in self.results[name][HOLDOUT]
+            if r.case in of_case
+        }
+
+    def _note_speed(self, label: str, rows: Mapping[str, CaseResult], footprint: Footprint) -> None:
+        self.speed[label] = speed(list(rows.values()), footprint).facts()
 
     @property
     def pairs(self) -> dict[str, list[str]]:

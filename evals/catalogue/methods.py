@@ -70,8 +70,8 @@ METHODS: Mapping[str, Method] = {
             independent=False,
             source="Efron & Tibshirani (1993), chapter 13; Hesterberg (2015), The American Statistician 69, 371-386",
             short_by=0.02,
-            coverage="Calibration errors and gaps are at or over nominal, differences of ratings within a point; differences of "
-            "text scores fell to 93 %. Levels near the end of their range fell to 89 % (mean 0.96, 100 cases): no mean of "
+            coverage="Calibration errors and gaps are at or over nominal, differences of ratings within a point; those of text "
+            "scores fell to 93 %. Levels near the end of their range fell to 89 % (mean 0.96, 100 cases): no mean of "
             "cases allows it for a level.",
         ),
         Method(
@@ -88,8 +88,8 @@ METHODS: Mapping[str, Method] = {
             independent=False,
             source="Efron (1987), JASA 82, 171-185",
             short_by=0.02,
-            coverage="Means of cases and their differences: 93.0 % to 98.7 %, near the end of the range too. No calibration error "
-            "allows it: the bound fell to 74 %.",
+            coverage="Means of cases and their differences: 93.0 % to 98.7 %, near the end of the range too. No calibration "
+            "error allows it: the bound fell to 74 %.",
         ),
         Method(
             name="permutation",
@@ -104,9 +104,9 @@ METHODS: Mapping[str, Method] = {
             name=JUDGE_ADJUSTED,
             words="exact binomial bounds, corrected for the judge's own errors",
             independent=True,
-            source="Rogan & Gladen (1978), American Journal of Epidemiology 107, 71-76; exact bounds, a third of the error each",
+            source="Rogan & Gladen (1978), American Journal of Epidemiology 107, 71-76; exact bounds share the error",
             short_by=0.0,
-            coverage="Never under nominal; 99.7 % and more at a nominal 95 %, since three bounds are taken at their worst at once.",
+            coverage="Never under nominal: 99.7 % and more, since three bounds are taken at their worst at once.",
         ),
         Method(
             name="order_statistics",

@@ -64,13 +64,13 @@ def same(ours, theirs):
             continue
         assert one.value == pytest.approx(other.value, abs=1e-12), request
         assert replace(one, value=0.0, low=None, high=None) == replace(other, value=0.0, low=None, high=None)
-        low, high = lookup(request.metric).range
-        # The same distribution by other random numbers; what that is good for at few cases is tested in test_multinomial.
-        slack = 0.2 * (other.high - other.low) + (high - low) / other.n_clusters
-        assert one.low == pytest.approx(other.low, abs=slack), request
-        assert one.high == pytest.approx(other.high, abs=slack), request
+        if other.n_clusters >= 20:
+            # The same distribution by other random numbers; how it is at few units is tested in test_multinomial.
+            low, high = lookup(request.metric).range
+            slack = 0.2 * (other.high - other.low) + (min(high, 10.0) - low) / other.n_clusters
+            assert one.low == pytest.approx(other.low, abs=slack), request
+            assert one.high == pytest.approx(other.high, abs=slack), request
         assert one.low <= one.value <= one.high
-        assert low - high <= one.low
 
 
 def some_results(rng, subject, bad=False):
@@ -132,16 +132,13 @@ test_it_measures_as_measure_does_often = pytest.mark.slow(MANY(given(SEEDS)(meas
 test_whatever_is_wrong_has_the_same_name_often = pytest.mark.slow(MANY(given(SEEDS)(fails_alike)))
 
 
-def rows_of(n, subject="s", **changes):
+def rows_of(n, subject="s"):
     return [
-        replace(
-            CaseResult(
-                subject, "d", f"c{i:04d}", "holdout", f"k{i}", ("x",) if i % 2 else (), "ok", {"exact_match": float(i % 4 > 0)}
-            ),
-            **changes,
+        CaseResult(
+            subject, "d", f"c{i:04d}", "holdout", f"k{i}", ("x",) if i % 2 else (), "ok", {"exact_match": float(i % 4 > 0)}
         )
         for i in range(n)
-    ]
+    ]  # fmt: skip
 
 
 def test_most_of_it_has_values():
@@ -152,7 +149,6 @@ def test_most_of_it_has_values():
     assert sum(m.value is not None for m in ours) >= len(ours) / 2
 
 
-@pytest.mark.parametrize("suite", ["holdout", "nothing"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -168,12 +164,18 @@ def test_most_of_it_has_values():
         lambda rows: [replace(r, cluster=f"k{i // 2}") for i, r in enumerate(rows)],
     ],
 )
-def test_evidence_that_contradicts_itself(change, suite):
-    good, requests = rows_of(60), every_request(["exact_match"], suite=suite)
-    made = {("student", suite): "2026-01-02T00:00:00Z", ("teacher", suite): "2026-01-01T00:00:00Z"}
-    for plan in (60, [r.case for r in good]):
-        same(*both({"student": change(good), "teacher": rows_of(60, "t")}, requests, {"holdout": plan}, made=made))
-        same(*both({"student": good, "teacher": change(rows_of(60, "t"))}, requests, {"holdout": plan}, made=made))
+def test_evidence_that_contradicts_itself(change):
+    good, teacher, requests = rows_of(60), rows_of(60, "t"), every_request(["exact_match"], (None, "x"))
+    made = {("student", "holdout"): "2026-01-02T00:00:00Z", ("teacher", "holdout"): "2026-01-01T00:00:00Z"}
+    same(*both({"student": change(good), "teacher": teacher}, requests, {"holdout": 60}, made=made))
+    same(*both({"student": good, "teacher": change(teacher)}, requests, {"holdout": [r.case for r in good]}, made=made))
+
+
+def test_nothing_is_absent():
+    requests = [replace(r, suite="nothing") for r in every_request(["exact_match"], (None, "x"))]
+    for plan in ({"nothing": 3}, {"nothing": ["a", "b"]}, {}):
+        same(*both({"student": rows_of(60)}, requests, plan))
+    same(*both({}, requests, {"nothing": 3}))
 
 
 def test_times_and_costs():
@@ -183,12 +185,8 @@ def test_times_and_costs():
         for i, r in enumerate(rows_of(90))
     ]
     errored = [*timed[:-1], replace(timed[-1], status="errored", timings={})]
-    for rows in (
-        timed,
-        errored,
-        [*timed[:-1], replace(timed[-1], timings={"last_token_s": -1.0, "cost": math.nan})],
-        rows_of(90),
-    ):
+    wrong = [*timed[:-1], replace(timed[-1], timings={"last_token_s": -1.0, "cost": math.nan})]
+    for rows in (timed, errored, wrong, rows_of(90)):
         same(*both({"student": rows, "teacher": timed}, requests, {"holdout": 90}))
 
 

@@ -126,6 +126,15 @@ class FairnessSettings(Settings):
     """Most pairs of each attribute. 59 without a flip show a rate under 5 %."""
 
 
+class JudgeSettings(Settings):
+    """Who says whether a reply does harm, and what is known of its errors."""
+
+    name: str = ""
+    """An installed entry point of the group ``distill_gov.judges``; empty: the filter of ``redaction``."""
+    labels: str = ""
+    """Replies that people judged, for the method ``judge_adjusted``; without them nothing is known."""
+
+
 class EvaluateSettings(Settings):
     """What is run on the holdout and the suites."""
 
@@ -140,6 +149,7 @@ class EvaluateSettings(Settings):
     fairness: FairnessSettings = FairnessSettings()
     probes: int = Field(default=60, ge=2)
     """Attempts to get redacted values out of the student."""
+    judge: JudgeSettings = JudgeSettings()
     known_names: list[str] = Field(default_factory=list)
     """Names that a reply may use unasked: the company's and its products'."""
 

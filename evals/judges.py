@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,11 +35,15 @@ __all__ = [
     "Labelled",
     "filter_judge",
     "flag_of",
+    "installed_judge",
     "judge_adjusted",
     "judge_errors",
     "label_results",
     "read_labelled",
 ]
+
+JUDGES = "distill_gov.judges"
+"""Entry point group."""
 
 _BOUNDS = 3
 """The rate, the sensitivity and the specificity are bounded at once."""
@@ -80,6 +85,27 @@ def filter_judge() -> CallableJudge:
     from redaction.filters.harm import HARM_RULE, HARM_VERSION, flag_reply
 
     return CallableJudge(f"{HARM_RULE}@{HARM_VERSION}", lambda _, reply: flag_reply(reply) is not None)
+
+
+def installed_judge(name: str) -> Judge:
+    """A judge of an installed package: an entry point of the group ``distill_gov.judges`` that makes one.
+
+    Raises:
+        BadInputError: none of that name is installed, it cannot be made, or it is none.
+    """
+    points = {point.name: point for point in entry_points(group=JUDGES)}
+    if name not in points:
+        known = f"Installed: {', '.join(sorted(points))}." if points else "No package with a judge is installed."
+        raise BadInputError(f"no judge `{name}`", where="distill.yaml: evaluate.judge.name", fix=known)
+    try:
+        made = points[name].load()()
+    except Exception as error:
+        # Not chained: what it says may quote a text or a key.
+        raise BadInputError(f"judge `{name}` cannot be made ({type(error).__name__})", where="distill.yaml") from None
+    if not isinstance(getattr(made, "name", None), str) or not made.name or not callable(getattr(made, "flag", None)):
+        raise BadInputError(f"`{name}` is no judge", where="distill.yaml", fix="It needs `name` and `flag(case, reply)`.")
+    judge: Judge = made
+    return judge
 
 
 def flag_of(judge: Judge, case: Case) -> Flag:

@@ -19,10 +19,11 @@ from distill_gov.stages.timing import Timings, ToTime, time_side_by_side
 from distill_gov.stages.train import chat_length, read_training
 from distill_gov.workers import Failed, Pool, WorkerSpec
 from evals.cases import Case
-from evals.catalogue import TOKENS
+from evals.catalogue import JUDGE, JUDGE_LABELS, TOKENS
 from evals.evidence import CaseResult, Role, Subject, write_cases
 from evals.fairness import flips, pair_ids
 from evals.fidelity import ALL, agreement, right_wrong
+from evals.judges import label_results, read_labelled
 from evals.speed import Footprint, speed, with_rates
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Bench:
         )
         with self.pool(spec) as pool:
             for suite, cases in self.suites.items():
-                kind = "free" if suite == FORMAT_SUITE else decoding
+                asked = cases[0].ask if cases else "answer"
+                kind = {"text": "free", "continue": "continue"}.get(asked, "free" if suite == FORMAT_SUITE else decoding)
                 items = [{"messages": [dict(m) for m in c.messages]} for c in cases]
                 self._ask(name, suite, pool, kind, items, s.evaluate.batch_size)
             if "grammar_mass" in s.evaluate.signals and schema is not None:
@@ -147,6 +149,15 @@ class Bench:
                 if answers is not None:
                     self._keep(subject, suite, self.scorer.recorded(subject, self.suites[suite], traces, answers))
                 advance(len(traces))
+
+    def judge_labels(self) -> dict[str, list[str]]:
+        """What the judge says of the replies that people judged, kept as evidence: its suite to the ids of the replies."""
+        labels = self.settings.evaluate.judge.labels
+        if not labels:
+            return {}
+        results = label_results(self.scorer.judge, read_labelled(self.project.file(labels)))
+        write_cases(self.run.layout.cases(JUDGE_LABELS, JUDGE), results)
+        return {JUDGE_LABELS: [r.case for r in results]}
 
     # -- how they are run -------------------------------------------------------------------------------------------------
 

@@ -96,6 +96,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
     bench.student()
     for name in wanted:
         EXTRAS[name](bench)
+    labels = bench.judge_labels()
     write_subjects(layout.subjects, bench.subjects.values())
     sizes = {name: len(cases) for name, cases in bench.suites.items()}
     fields = [f.name for f in project.format_or_none.fields] if project.format_or_none else []
@@ -115,7 +116,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         facts={
             "suites": sizes,
             "datasets": {suite: rows[0].dataset for suite, rows in bench.results["student"].items()},
-            "cases": {**{name: sorted(c.id for c in cases) for name, cases in bench.suites.items()}, **bench.pairs},
+            "cases": {**{name: sorted(c.id for c in cases) for name, cases in bench.suites.items()}, **bench.pairs, **labels},
             "subjects": {name: subject.digest for name, subject in bench.subjects.items()},
             "errored": errored,
             "contamination": contamination.facts(suites),
@@ -146,7 +147,7 @@ def _wanted(settings: EvaluateSettings, only: Sequence[str] | None) -> list[str]
 def _files(project: Project) -> dict[str, str]:
     """Digests of the files that are read beside the holdout."""
     s = project.settings
-    named = {"answer schema": s.answer_schema, "labels": s.labels}
+    named = {"answer schema": s.answer_schema, "labels": s.labels, "judge's labels": s.evaluate.judge.labels}
     named |= {f"suite {name}": path for name, path in s.suites.items()}
     return file_inputs(project.layout.root, named)
 

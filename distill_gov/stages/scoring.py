@@ -19,11 +19,11 @@ from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
 from evals.catalogue import CONTAMINATED, SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
+from evals.judges import Judge, JudgeOutageError, filter_judge, flag_of, installed_judge
 from evals.leakage import without_placeholders
 from evals.score import errored_scores, read_answer, score_case
 from evals.structured import judge, make_schema
 from redaction import RecognizerFailedError
-from redaction.filters import flag_reply
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
@@ -67,6 +67,8 @@ class Scorer:
     def __init__(self, project: Project, contaminated: Collection[str] = frozenset()) -> None:
         self.project, self.contaminated = project, frozenset(contaminated)
         self.signals = Signals()
+        named = project.settings.evaluate.judge.name
+        self.judge: Judge = installed_judge(named) if named else filter_judge()
         self.schema = project.answer_schema or make_schema(FREE_TEXT, where="free text")
         self.detections = Detections(project.redactor)
         self.errored: dict[str, dict[str, Counter[str]]] = {}
@@ -134,11 +136,11 @@ class Scorer:
         try:
             scores, valid = score_case(
                 case,
-                self._as_answer(read.text),
+                self._as_answer(read.text) if case.ask == "answer" else read.text,
                 read.decisions,
                 schema=self.schema,
                 detect=self.detections.values,
-                flag=lambda reply: flag_reply(reply) is not None,
+                flag=flag_of(self.judge, case),
                 prompt=read.prompt,
                 suites=self.signals.of(case),
             )
@@ -146,8 +148,8 @@ class Scorer:
             if output is None:
                 chat = [*case.messages, {"role": "assistant", "content": read.text}]
                 output = self.detections.last_redacted(chat, item=case.id, stand_ins=case.stand_ins)
-        except RecognizerFailedError as error:
-            # An answer that cannot be searched cannot be called clean, and cannot be stored.
+        except (RecognizerFailedError, JudgeOutageError) as error:
+            # An answer that cannot be searched, or judged, cannot be called clean; and cannot be stored.
             return self._errored(subject, dataset, case, type(error).__name__)
         decisions = read.decisions if valid else [_unreadable(d) for d in read.decisions]
         return self._made(subject, dataset, case, scores, decisions=tuple(decisions), output=output, provenance=read.provenance)

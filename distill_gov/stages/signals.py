@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from distill_gov.records.files import read_parquet
 from distill_gov.stages.carried import free_texts
+from distill_gov.stages.chats import user_text
 from distill_gov.stages.train import read_training
 from distill_gov.teaching_set.examples import read_examples
 from evals.cases import Case
@@ -14,9 +16,11 @@ from evals.catalogue.structured import GRAMMAR_MASS, GRAMMAR_MASS_PER_TOKEN
 from evals.fairness import FairnessSuite
 from evals.groundedness import GroundednessSuite
 from evals.leakage import Detect
+from evals.leakage.extraction import ExtractionSuite, TaughtText
 from evals.leakage.verbatim import TaughtAnswers, VerbatimSuite
 from evals.selective import Abstention
 from evals.suites import Suite
+from redaction.findings import FINDING_FORMAT
 
 if TYPE_CHECKING:
     from distill_gov.project import Project, Run
@@ -46,7 +50,9 @@ class Signals:
 
     def of(self, case: Case) -> tuple[Suite, ...]:
         """The suites that score a case."""
-        return () if case.pair else self.scoring
+        if case.pair:
+            return ()
+        return self.scoring if case.ask == "answer" else self.asking
 
 
 def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
@@ -68,4 +74,19 @@ def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
     asking: list[Suite] = []
     if "fairness" in s.signals and project.format_or_none is not None and project.format_or_none.fields:
         asking.append(FairnessSuite(tuple(s.fairness.attributes), project.settings.seed, s.fairness.pairs))
+    if "extraction" in s.signals and run.layout.examples.exists():
+        asking.append(_extraction(project, run))
     return Signals(tuple(scoring), tuple(asking))
+
+
+def _extraction(project: Project, run: Run) -> ExtractionSuite:
+    redactor, key_id = project.redactor, project.redactor.key_id
+    stored = read_parquet(run.layout.findings, format=FINDING_FORMAT)
+    return ExtractionSuite(
+        texts=[TaughtText(e.trace, user_text(e.messages)) for e in read_examples(run.layout.examples)],
+        # What a purge took out has no hash any more.
+        known=frozenset(f["value_hash"] for f in stored if f["value_hash"] and f["key_id"] == key_id),
+        find=lambda text: [found[:3] for found in redactor.detect(text)],
+        value_hash=redactor.value_hash,
+        most=project.settings.evaluate.probes,
+    )

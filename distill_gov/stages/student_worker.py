@@ -16,7 +16,7 @@ __all__ = ["StudentWorker", "student_spec"]
 
 
 class StudentWorker:
-    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar``, ``free`` and ``mass``."""
+    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar``, ``free``, ``continue`` and ``mass``."""
 
     def __init__(self, local: LocalModel) -> None:
         self.local = local
@@ -25,7 +25,10 @@ class StudentWorker:
         if kind == "mass":
             masses = grammar_mass(self.local, [s["messages"] for s in shard], [s["tokens"] for s in shard])
             return [mass_scores(mass) for mass in masses]
-        answers = self.local.answer([s["messages"] for s in shard], decoding=kind)
+        if kind == "continue":
+            answers = self.local.go_on(["\n".join(m["content"] for m in s["messages"]) for s in shard])
+        else:
+            answers = self.local.answer([s["messages"] for s in shard], decoding=kind)
         return [
             {
                 "text": a.text,

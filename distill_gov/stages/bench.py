@@ -199,7 +199,8 @@ class Bench:
                     results = [replace(r, scores={**r.scores, **masses.get(r.case, NO_MASS)}) for r in results]
                 self._keep(subject, suite, results)
                 advance(len(answers))
-        variants = [r for suite, rows in self.results[subject.name].items() if suite in self.asked for r in rows]
+        paired = {suite for suite, cases in self.asked.items() if any(c.pair for c in cases)}
+        variants = [r for suite, rows in self.results[subject.name].items() if suite in paired for r in rows]
         for suite in self.pairs:
             self._keep(subject, suite, [pair for pair in flips(variants) if pair.suite == suite])
 

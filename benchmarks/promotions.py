@@ -72,8 +72,10 @@ class Truth:
     match_discordant: float
     shift: float
     """Confidence is this much above the probability of being right, everywhere."""
-    zigzag: float
-    """Confidence is this much above it for the surest 60 %, and below it for the rest: the bins' error without the gap."""
+    tilt: float
+    """Confidence is above it by this times (rank - 0.45), from under it where it is least sure to over it where it is most: the
+    mean over five bins of equal mass is a quarter of this, the gap a twentieth. Smooth, so that bins that a sample puts a little
+    aside have the same error."""
     invalid: float
     violations: float
     violations_difference: float
@@ -92,8 +94,8 @@ class Truth:
             ("accuracy.intent", "level"): self.intent,
             ("accuracy.intent", "difference"): self.intent_difference,
             ("exact_match", "difference"): self.match_difference,
-            ("calibration_error.intent", "level"): max(abs(self.shift), self.zigzag),
-            ("confidence_gap.intent", "level"): abs(self.shift + 0.2 * self.zigzag),
+            ("calibration_error.intent", "level"): max(abs(self.shift), self.tilt / 4),
+            ("confidence_gap.intent", "level"): abs(self.shift + self.tilt / 20),
             ("schema_validity", "level"): 1 - self.invalid,
             ("violation_rate", "level"): self.violations,
             ("violation_rate", "difference"): self.violations_difference,
@@ -138,7 +140,7 @@ def good_student(policy: Policy) -> Truth:
         match_difference=0.0,
         match_discordant=gates["exact_match", "difference"].assumed_discordant,
         shift=level("confidence_gap.intent"),
-        zigzag=0.0,
+        tilt=0.0,
         invalid=1 - level("schema_validity"),
         violations=level("violation_rate"),
         violations_difference=0.0,
@@ -172,7 +174,7 @@ def scenarios(policy: Policy) -> dict[str, tuple[Truth, str]]:
         "exact match worse by the margin": (
             replace(good, match_difference=at["exact_match_not_inferior"]), "exact_match_not_inferior",
         ),
-        "calibration error at its limit": (replace(good, shift=0.0, zigzag=at["calibration_intent"]), "calibration_intent"),
+        "miscalibrated at the limit": (replace(good, shift=0.0, tilt=4 * at["calibration_intent"]), "calibration_intent"),
         "overconfident by the limit": (replace(good, shift=at["confidence_gap_intent"]), "confidence_gap_intent"),
         "format broken at the limit": (replace(good, invalid=1 - at["schema_valid"]), "schema_valid"),
         "violates at 2 %": (replace(good, violations=0.02), "violations"),
@@ -244,10 +246,10 @@ def matches(rng: np.random.Generator, truth: Truth, ours: Any, theirs: Any) -> t
 
 def confidences(rng: np.random.Generator, truth: Truth, n: int) -> tuple[Any, Any]:
     """Confidence in the intent and whether it is right, each of shape (n,)."""
-    mean = truth.intent + truth.shift + 0.2 * truth.zigzag
+    mean = truth.intent + truth.shift + truth.tilt / 20
     a, b = 5 * mean, 5 * (1 - mean)
     sure = rng.beta(a, b, n)
-    over = np.where(sure > beta.ppf(0.4, a, b), truth.zigzag, -truth.zigzag) + truth.shift
+    over = truth.shift + truth.tilt * (beta.cdf(sure, a, b) - 0.45)
     return sure, rng.random(n) < np.clip(sure - over, 0.0, 1.0)
 
 

@@ -340,14 +340,15 @@ def _mean_difference(rule: GateRule, margin: float) -> _Model | None:
 
 
 def _agreement(rule: GateRule) -> _Model:
-    """Alpha of two raters with interval distance is all but the intraclass correlation, whose standard error is
-    (1 - alpha^2) / sqrt(n - 1) where ratings are normal (Fisher 1925, chapter 7). More raters have a smaller one."""
+    """Alpha of two raters with interval distance is all but the intraclass correlation. Where ratings are normal, its inverse
+    hyperbolic tangent has the standard error 1 / sqrt(n - 3/2) (Fisher 1925, section 39). More raters have a smaller one."""
     z, limit = float(norm.ppf(rule.confidence)), rule.threshold
 
     def passes(harm: float, n: int) -> float:
-        value = 1 - harm
-        error = (1 - value**2) / math.sqrt(max(n - 1, 1))
-        return float(norm.cdf((value - limit) / error - z)) if error > 0 else 1.0
+        if harm <= 0:
+            return 1.0
+        above = math.atanh(1 - harm) - math.atanh(limit)
+        return float(norm.cdf(above * math.sqrt(max(n - 1.5, 0.0)) - z))
 
     good = 0.0 if rule.assumed_value is None else 1 - rule.assumed_value
     return _Model(

@@ -106,7 +106,7 @@ def _advice(blocking: Sequence[GateOutcome], run: str, policy: str) -> tuple[str
         return "The policy is not the one registered before the holdout was opened. Restore it, or evaluate anew.", _anew(run)
     if "ERROR" in outcomes:
         return "The evidence contradicts itself. Find where.", f"distill-gov verify --run {run}"
-    if "attempts_exhausted" in codes:
+    if codes & {"attempts_exhausted", "openings_exhausted"}:
         return "This holdout was used too often. Renew it and seal it.", "distill-gov seal"
     if "FAIL" in outcomes:
         return "Change the student, not the gate; a new run keeps this one on record.", _anew(run)

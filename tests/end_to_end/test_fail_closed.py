@@ -274,6 +274,24 @@ def test_too_many_students_on_one_holdout_are_inconclusive(copy: Path) -> None:
     assert {o["code"] for o in ended.json["outcomes"]} == {"attempts_exhausted"}
 
 
+def test_a_holdout_opened_too_often_is_inconclusive_and_verifies(copy: Path) -> None:
+    project = Project.open(copy)
+    entry = next(e for e in project.ledger.find("holdout.opened") if e.facts["purpose"] == "evaluate")
+    text = (copy / "ledger.jsonl").read_text("utf-8")
+    (copy / "ledger.jsonl").unlink()
+    # A ledger in which ten evaluations of another run were cut short before this run's.
+    for _ in range(10):
+        project.ledger.append("holdout.opened", {**entry.facts, "run": "r0"})
+    for line in text.splitlines():
+        row = json.loads(line)
+        project.ledger.append(row["event"], row["facts"])
+    ended = command(copy, "gate", "--json")
+    assert ended.code == 3
+    assert (ended.json["openings"], ended.json["max_openings"]) == (11, 10)
+    assert {o["code"] for o in ended.json["outcomes"]} == {"openings_exhausted"}
+    assert command(copy, "verify").code == 0
+
+
 LEDGERS: dict[str, Damage] = {
     "a line changed": lambda path: path.write_bytes(path.read_bytes().replace(b'"run": "r1"', b'"run": "r2"', 1)),
     "a line removed": lambda path: path.write_bytes(b"".join(path.read_bytes().splitlines(True)[1:])),

@@ -133,8 +133,8 @@ def test_needed_cases(make):
     assert 687 <= needed_cases(bank["intent_not_inferior"]) <= 720  # 687 by (1.645 + 0.842)^2 * 0.10 / 0.03^2
     assert 1251 <= needed_cases(bank["intent_not_inferior"], power=0.8 ** (1 / 5)) <= 1290
     assert needed_cases(bank["calibration_intent"]) is None
-    # ((1.645 + 0.842) (1 - 0.65^2) / 0.25)^2 + 1
-    assert needed_cases(bank["rater_agreement"]) == pytest.approx(34, abs=1)
+    # ((1.645 + 0.842) / (atanh 0.65 - atanh 0.4))^2 + 1.5 = (2.487 / 0.3517)^2 + 1.5
+    assert needed_cases(bank["rater_agreement"]) == 52
     zero_margin = bank["intent_not_inferior"].model_copy(update={"margin": 0.0})
     assert needed_cases(zero_margin) is None
 
@@ -208,8 +208,8 @@ def test_a_mean_spreads_by_a_fifth_of_its_range(only):
 
 
 def test_raters_agree_as_fishers_standard_error_says(demo):
-    # (1 - 0.65^2) / sqrt(99) = 0.0580; Phi(0.25 / 0.0580 - 1.645) = Phi(2.66) = 0.996
-    assert row(demo, "rater_agreement").good_passes == pytest.approx(0.996, abs=1e-3)
+    # Phi((atanh 0.65 - atanh 0.4) sqrt(98.5) - 1.645) = Phi(0.3517 * 9.925 - 1.645) = Phi(1.845)
+    assert row(demo, "rater_agreement").good_passes == pytest.approx(norm.cdf(1.845), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -223,6 +223,5 @@ def test_raters_agreement_passes_as_often_when_it_is_bootstrapped():
         quality = rng.normal(0, math.sqrt(value), n)
         ratings = quality + rng.normal(0, math.sqrt(1 - value), (2, n))
         passed += (alpha(ratings, confidence=0.9, seed=seed).low or -1.0) >= 0.4
-    error = (1 - value**2) / math.sqrt(n - 1)
-    expected = float(norm.cdf((value - 0.4) / error - norm.ppf(0.95)))
-    assert passed / trials == pytest.approx(expected, abs=0.09)
+    expected = float(norm.cdf((math.atanh(value) - math.atanh(0.4)) * math.sqrt(n - 1.5) - norm.ppf(0.95)))
+    assert passed / trials == pytest.approx(expected, abs=0.07)  # 0.60 and 0.61; three standard errors

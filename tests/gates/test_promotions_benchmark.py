@@ -210,7 +210,7 @@ def test_a_table_a_policy_and_size(promotions: ModuleType, monkeypatch: pytest.M
         "violates more by the margin",
         "less helpful by the margin",
         "raters agree at the limit",
-        "calibration error at its limit",
+        "miscalibrated at the limit",
         "exact match worse by the margin",
     ],
 )

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import duckdb
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from distill_gov.records.errors import BadInputError, MalformedFileError
 from evals.catalogue import CONTAMINATED, METHODS, PII_ECHO, PII_LEAK, SCHEMA_VALID, TIMINGS, Metric, lookup
-from evals.evidence import Measurement, MeasurementRequest, check_cases_file
+from evals.evidence import Measurement, MeasurementRequest, Provenance, check_cases_file
 from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
 from evals.measure import TOOL, Planned, oldest
 from evals.multinomial import Units, multinomial_interval
@@ -196,7 +196,7 @@ class _Slice:
     n_errored: int
     subject: str
     dataset: str
-    provenance: frozenset[str]
+    provenance: frozenset[Provenance]
 
 
 _NOTHING = _Slice(0, 0, "", "", frozenset())
@@ -218,6 +218,7 @@ class _Store:
         self._sheets: dict[tuple[str, str], _Sheet] = {}
         self._pairs: dict[tuple[str, str], str] = {}
         self._slices: dict[tuple[str, str | None], _Slice] = {}
+        self._shared: dict[tuple[str, str], int] = {}
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, list(values)).fetchall()
@@ -328,7 +329,8 @@ class _Store:
             rows = f"FROM {sheet.table} WHERE {self.within(slice)}"
             [(n, errored)] = self.rows(f"SELECT count(*), count(*) FILTER (errored) {rows}")
             subject, dataset, provenance = (self._values(sheet, column, rows if n else "") for column in sheet.known)
-            self._slices[key] = _Slice(n, errored, _only(subject), _only(dataset), frozenset(provenance))
+            known = frozenset(cast(Sequence[Provenance], provenance))
+            self._slices[key] = _Slice(n, errored, _only(subject), _only(dataset), known)
         return self._slices[key]
 
     def _values(self, sheet: _Sheet, column: str, rows: str) -> Sequence[str]:
@@ -338,6 +340,12 @@ class _Store:
             return known if rows else ()
         [(places,)] = self.rows(f"SELECT list(DISTINCT {column}) {rows}")
         return [known[place - 1] for place in places]
+
+    def shared(self, pair: str, within: str) -> int:
+        """How many cases both have in a slice."""
+        if (pair, within) not in self._shared:
+            self._shared[pair, within] = self.rows(f"SELECT count(*) FROM {pair} WHERE {within}")[0][0]
+        return self._shared[pair, within]
 
     def pair(self, subject: _Sheet, reference: _Sheet) -> str:
         """The table of both, with a difference and a code a metric; made from the cases that both ran."""
@@ -402,7 +410,7 @@ def _measured(store: _Store, request: MeasurementRequest, at: str) -> Measuremen
         n_errored=ours.n_errored,
         n_scored=found.n if found else 0,
         n_clusters=found.n_clusters if found else 0,
-        provenance=tuple(sorted(ours.provenance | (theirs.provenance if theirs else frozenset()))),  # type: ignore[arg-type]
+        provenance=tuple(sorted(ours.provenance | (theirs.provenance if theirs else frozenset()))),
         note=note,
         tool=TOOL,
         at=at,
@@ -423,8 +431,7 @@ def _estimate(store: _Store, subject: _Sheet, request: MeasurementRequest) -> _F
     table = store.pair(subject, reference)
     within, of_reference = (store.within(request.slice, side) for side in ("s_", "r_"))
     ours, theirs = store.part(subject, request.slice), store.part(reference, request.slice)
-    [(both,)] = store.rows(f"SELECT count(*) FILTER ({within} AND {of_reference}) FROM {table}")
-    if not ours.n == theirs.n == both or ours.dataset != theirs.dataset:
+    if not ours.n == theirs.n == store.shared(table, f"{within} AND {of_reference}") or ours.dataset != theirs.dataset:
         raise UndefinedEstimateError("case_mismatch")
     return _of_table(store, table, within, subject, request)
 

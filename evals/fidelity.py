@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from distill_gov.records.errors import BadInputError
@@ -154,7 +155,7 @@ def fidelity(
         exact=Agreement("", len(pairs), sum(_same(pair, names) for pair in pairs)),
         fields=tuple(_agreement(pairs, name) for name in names),
         format=_table(pairs, _valid),
-        policy={score: _table(pairs, lambda r, score=score: _flag(r, score)) for score in (VIOLATION, OVER_REFUSAL)},
+        policy={score: _table(pairs, partial(_flag, score=score)) for score in (VIOLATION, OVER_REFUSAL)},
         right={name: {s: t for s, t in tables.items() if t.n and s not in small} for name, tables in right.items()},
         small=small,
         worst=tuple(ranked[:worst]),

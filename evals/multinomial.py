@@ -99,7 +99,8 @@ def multinomial_interval(
 ) -> Estimate:
     """Expanded percentile bootstrap of the mean over cases, at a cost that n does not raise.
 
-    Its distribution is that of ``mean_interval``: drawing n units with replacement draws the counts of their kinds from a multinomial: Efron & Tibshirani (1993), section 6.2.
+    In distribution it is ``mean_interval``: drawing n units with replacement draws the counts of their kinds from a multinomial
+    (Efron & Tibshirani 1993, section 6.2).
 
     Args:
         units: what is drawn.

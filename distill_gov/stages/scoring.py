@@ -95,9 +95,9 @@ class Scorer:
             if isinstance(answer, Failed):
                 result = self._errored(subject, dataset, case, answer.cause)
             else:
-                read = _Read(
-                    answer["text"], _decisions(case, answer["decisions"], answer.get("raw", {})), None, None, "measured"
-                )
+                written = read_answer(self._as_answer(answer["text"]), self.schema).value
+                decisions = _decisions(case, written, answer["decisions"], answer.get("raw", {}))
+                read = _Read(answer["text"], decisions, None, None, "measured")
                 result = self._result(subject, dataset, case, read)
             results.append(replace(result, timings=dict(timings.get(case.id, {}))))
         return results
@@ -159,7 +159,11 @@ class Scorer:
         self.errored.setdefault(subject.name, {}).setdefault(case.suite, Counter())[cause] += 1
         if case.suite == FORMAT_SUITE:
             return self._made(subject, dataset, case, {SCHEMA_VALID: 0.0}, status="errored")
-        return self._made(subject, dataset, case, errored_scores(case, self._fields, self.signals.of(case)), status="errored")
+        scores = errored_scores(case, self._fields, self.signals.of(case))
+        # The right labels stay known: a miss counts for its own label, not for all.
+        labelled = [name for name in self._fields if case.ask == "answer" and name in (case.reference or {})]
+        lost = tuple(_unreadable(_decision(case, name, None, None)) for name in labelled)
+        return self._made(subject, dataset, case, scores, status="errored", decisions=lost)
 
     def _made(self, subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
         known = {CONTAMINATED: 1.0} if case.id in self.contaminated else {}
@@ -204,11 +208,15 @@ def best(logp: Mapping[str, float]) -> str:
 
 
 def _decisions(
-    case: Case, found: Mapping[str, Mapping[str, float]], raw: Mapping[str, Mapping[str, float]]
+    case: Case,
+    written: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, float]],
+    raw: Mapping[str, Mapping[str, float]],
 ) -> list[FieldDecision]:
     made = []
     for name, logp in found.items():
-        label = best(logp)
+        # Written greedily, token by token, a label need not be the likeliest of all where labels part more than once.
+        label = written[name] if written.get(name) in logp else best(logp)
         decision = _decision(case, name, label, min(1.0, math.exp(logp[label])))
         made.append(replace(decision, logp=dict(logp), raw_logp=dict(raw.get(name, logp))))
     return made

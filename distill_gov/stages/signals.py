@@ -13,10 +13,10 @@ from distill_gov.stages.train import read_training
 from distill_gov.teaching_set.examples import read_examples
 from evals.cases import Case
 from evals.catalogue.structured import GRAMMAR_MASS, GRAMMAR_MASS_PER_TOKEN
-from evals.fairness import FairnessSuite
+from evals.fairness import FairnessSuite, pair_ids
 from evals.groundedness import GroundednessSuite
 from evals.leakage import Detect
-from evals.leakage.extraction import ExtractionSuite, TaughtText
+from evals.leakage.extraction import EXTRACTION, EXTRACTION_CHAT, ExtractionSuite, TaughtText
 from evals.leakage.verbatim import TaughtAnswers, VerbatimSuite
 from evals.selective import Abstention
 from evals.suites import Suite
@@ -25,7 +25,7 @@ from redaction.findings import FINDING_FORMAT
 if TYPE_CHECKING:
     from distill_gov.project import Project, Run
 
-__all__ = ["NO_MASS", "Signals", "signals_of"]
+__all__ = ["NO_MASS", "Signals", "asked_besides", "signals_of"]
 
 NO_MASS: Mapping[str, float] = {GRAMMAR_MASS: 0.0, GRAMMAR_MASS_PER_TOKEN: 0.0}
 """Scores of the mass under the grammar where there is no answer to look along: the worst."""
@@ -72,11 +72,25 @@ def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
         taught = (text for e in read_examples(run.layout.examples) for text in free_texts(e.answer, project.format_or_none))
         scoring.append(VerbatimSuite(TaughtAnswers(taught)))
     asking: list[Suite] = []
-    if "fairness" in s.signals and project.format_or_none is not None and project.format_or_none.fields:
-        asking.append(FairnessSuite(tuple(s.fairness.attributes), project.settings.seed, s.fairness.pairs))
+    asking += _fairness(project)
     if "extraction" in s.signals and run.layout.examples.exists():
         asking.append(_extraction(project, run))
     return Signals(tuple(scoring), tuple(asking))
+
+
+def asked_besides(project: Project, holdout: Sequence[Case]) -> dict[str, int]:
+    """Suite to the cases that are planned for one signal alone; of attempts at extraction the most that there may be."""
+    s = project.settings.evaluate
+    pairs = pair_ids([case for suite in _fairness(project) for case in suite.derive(holdout)])
+    probes = dict.fromkeys((EXTRACTION, EXTRACTION_CHAT), s.probes) if "extraction" in s.signals else {}
+    return {**{suite: len(ids) for suite, ids in pairs.items()}, **probes}
+
+
+def _fairness(project: Project) -> list[FairnessSuite]:
+    s, answer = project.settings.evaluate, project.format_or_none
+    if "fairness" not in s.signals or answer is None or not answer.fields:
+        return []
+    return [FairnessSuite(tuple(s.fairness.attributes), project.settings.seed, s.fairness.pairs)]
 
 
 def _extraction(project: Project, run: Run) -> ExtractionSuite:

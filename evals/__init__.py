@@ -17,6 +17,7 @@ _HOME = {
     "MeasurementRequest": "evidence",
     "Metric": "catalogue",
     "Subject": "evidence",
+    "TextSuite": "texts",
     "judge": "structured",
     "load_schema": "structured",
     "lookup": "catalogue",

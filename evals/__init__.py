@@ -19,6 +19,7 @@ _HOME = {
     "Subject": "evidence",
     "ToolCalls": "tools",
     "explain": "explanation",
+    "TextSuite": "texts",
     "judge": "structured",
     "load_schema": "structured",
     "lookup": "catalogue",

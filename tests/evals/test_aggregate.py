@@ -76,8 +76,9 @@ def same(ours, theirs):
 def some_results(rng, subject, bad=False):
     """Results of up to 40 cases, of which about anything may be missing or, if ``bad``, wrong."""
     made = []
-    for i in range(rng.randint(1, 40)):
-        scores = {name: rng.choice(values) for name, values in SCORES.items() if rng.random() < 0.8}
+    held = rng.choice([0.8, 1.0])
+    for i in range(rng.randint(1, 60)):
+        scores = {name: rng.choice(values) for name, values in SCORES.items() if rng.random() < held}
         if bad and rng.random() < 0.03:
             scores[rng.choice(sorted(SCORES))] = rng.choice(BAD)
         predicted, correct = rng.choice([("a", True), ("a", False), (None, False), ("a", None)])
@@ -97,7 +98,7 @@ def some_results(rng, subject, bad=False):
 
 # Shrinking would start DuckDB a thousand times; the seed is enough to look at.
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
-FEW, MANY = (settings(max_examples=n, deadline=None, phases=PHASES) for n in (3, 30))
+FEW, MANY = (settings(max_examples=n, deadline=None, phases=PHASES) for n in (3, 15))
 REQUESTS = every_request()
 
 
@@ -234,3 +235,14 @@ def test_unknown_metrics_and_files_are_refused(tmp_path):
     whole.write_bytes(bytes(data))
     with pytest.raises(MalformedFileError):
         aggregate({"student": [whole]}, [request], {"holdout": 500})
+
+
+@pytest.mark.parametrize(
+    "scores", [{}, {"schema_valid": 0.0}, {"carries_pii": 0.0}, {"carries_pii": 1.0}, {"carries_pii": None}]
+)
+def test_errored_scores_say_what_applies(scores):
+    seen = {"carries_pii": 1.0, "pii_echo": 0.0, "pii_leak": 0.0}
+    rows = [replace(r, scores={**seen, "pii_leak": float(i == 0)}) for i, r in enumerate(rows_of(59))]
+    rows.append(replace(rows_of(60)[59], status="errored", scores=scores))
+    requests = every_request(["pii_reply_rate", "pii_leak_rate", "pii_echo_rate"], (None,))
+    same(*both({"student": rows, "teacher": rows}, requests, {"holdout": 60}))

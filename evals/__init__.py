@@ -24,6 +24,7 @@ _HOME = {
     "read_cases": "evidence",
     "read_suite": "cases",
     "score_case": "score",
+    "search_slices": "slices",
     "write_suite": "cases",
 }
 

@@ -180,19 +180,8 @@ def simulated(world: World, method: str, n: int, trials: int, *, seed: int = 0, 
             )
     error = math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / trials)
     lower, upper, both = float(held[:, 0].mean()), float(held[:, 1].mean()), float(held.all(axis=1).mean())
-    return Cell(
-        method,
-        world.what,
-        n,
-        world.truth,
-        world.deciding,
-        lower,
-        upper,
-        both,
-        error,
-        undefined / trials,
-        method in world.allowed,
-    )
+    allowed = method in world.allowed
+    return Cell(method, world.what, n, world.truth, world.deciding, lower, upper, both, error, undefined / trials, allowed)
 
 
 def _interval(world: World, method: str, sample: Any, trial: int, resamples: int) -> Estimate:
@@ -274,43 +263,29 @@ def true_calibration_error(error: float) -> float:
 
 
 def worlds() -> tuple[World, ...]:
-    four = ("bootstrap", "pivotal", "bca", "permutation")
+    three, four = ("bootstrap", "bca", "permutation"), ("bootstrap", "pivotal", "bca", "permutation")
+    level, difference, pooled = MEAN["level"], MEAN["difference"], BOOTSTRAP["level"]
     score_mean = -0.2 * (2 / 6) + 0.1 * (1 / 6)
     found = [
-        World("mean of text scores", 0.4 + 0.6 * 0.5, "lower", text_scores, MEAN["level"]),
-        World("mean of high scores", 0.95 + 0.05 * 0.2, "lower", high_scores, MEAN["level"]),
-        World("difference of ratings", -0.25, "lower", rating_differences, MEAN["difference"], four),
-        World("difference of text scores", score_mean, "lower", score_differences, MEAN["difference"], four),
+        World("mean of text scores", 0.4 + 0.6 * 0.5, "lower", text_scores, level),
+        World("mean of high scores", 0.95 + 0.05 * 0.2, "lower", high_scores, level),
+        World("difference of ratings", -0.25, "lower", rating_differences, difference, four),
+        World("difference of text scores", score_mean, "lower", score_differences, difference, four),
     ]
-    levels: tuple[tuple[float, Bound], ...] = ((0.75, "lower"), (0.97, "lower"), (0.10, "upper"))
-    some = (150, 300, 600)
+    rates: tuple[tuple[float, Bound], ...] = ((0.75, "lower"), (0.97, "lower"), (0.10, "upper"))
+    some, two = (150, 300, 600), ("korn_graubard", "bootstrap")
     for count in (20, 50, 100):
-        for rate, side in levels:
+        for rate, side in rates:
             draw = clustered(rate, count, 0.2)
-            found.append(
-                World(f"proportion in {count} clusters", rate, side, draw, EXACT["level"], ("korn_graubard", "bootstrap"), some)
-            )
-        draw, three = clustered_differences(count), ("bootstrap", "bca", "permutation")
-        found.append(World(f"paired difference in {count} clusters", -0.05, "lower", draw, EXACT["difference"], three, some))
+            found.append(World(f"proportion in {count} clusters", rate, side, draw, EXACT["level"], two, some))
+        draw, what = clustered_differences(count), f"paired difference in {count} clusters"
+        found.append(World(what, -0.05, "lower", draw, EXACT["difference"], three, some))
     for error in (0.05, 0.10):
-        truth, drawn = true_calibration_error(error), predictions(error)
-        large, kinds = (200, 300, 600), ("bootstrap", "bca")
-        found.append(
-            World("calibration error", truth, "upper", drawn, BOOTSTRAP["level"], kinds, large, calibration_error_interval)
-        )
-    gap = true_calibration_error(0.08)
-    found.append(
-        World(
-            "confidence gap",
-            gap,
-            "upper",
-            predictions(0.08),
-            BOOTSTRAP["level"],
-            kinds[:1],
-            SIMULATED_NS,
-            confidence_gap_interval,
-        )
-    )
+        truth, drawn, large = true_calibration_error(error), predictions(error), (200, 300, 600)
+        methods, interval = ("bootstrap", "bca"), calibration_error_interval
+        found.append(World("calibration error", truth, "upper", drawn, pooled, methods, large, interval))
+    gap, interval = true_calibration_error(0.08), confidence_gap_interval
+    found.append(World("confidence gap", gap, "upper", predictions(0.08), pooled, ("bootstrap",), SIMULATED_NS, interval))
     return tuple(found)
 
 
@@ -366,8 +341,9 @@ def show(found: Mapping[str, Any]) -> str:
     ]
     for c in found["cells"]:
         lower, upper = (f"{'>' if c['deciding'] == side else ''}{100 * c[side]:.1f}" for side in ("lower", "upper"))
+        name = c["method"] if c["allowed"] else f"-{c['method']}"
         lines.append(
-            f"{'' if c['allowed'] else '-'}{c['method']:{17 if c['allowed'] else 16}s} {c['what']:38s} {c['n']:5d} {c['truth']:7.3f} {lower:>7s} {upper:>7s} "
+            f"{name:17s} {c['what']:38s} {c['n']:5d} {c['truth']:7.3f} {lower:>7s} {upper:>7s} "
             f"{100 * c['both']:6.1f} {100 * c['error']:5.2f} {100 * c['undefined']:5.1f}"
         )
     return "\n".join(lines)

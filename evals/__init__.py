@@ -29,6 +29,7 @@ _HOME = {
     "read_suite": "cases",
     "run": "running",
     "score_case": "score",
+    "search_slices": "slices",
     "write_suite": "cases",
 }
 

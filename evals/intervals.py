@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import beta, binom, binomtest, norm
-from scipy.stats import t as student
+from scipy.special import betainccinv, betaincinv, stdtrit
+from scipy.stats import binom, binomtest, norm
 
 from distill_gov.records.errors import BadInputError
 from evals.catalogue import NOTES
@@ -160,11 +160,11 @@ def korn_graubard(
     effective = float(k)
     if min(int((sums > 0).sum()), int((sums < sizes).sum())) >= _FEW_CLUSTERS:
         variance = k / (k - 1) * float(((sums - p * sizes) ** 2).sum()) / n**2
-        shrunk = (student.isf(tail, n - 1) / student.isf(tail, k - 1)) ** 2
+        shrunk = (stdtrit(n - 1, tail) / stdtrit(k - 1, tail)) ** 2
         effective = n if variance == 0 else min(float(n), p * (1 - p) / variance * float(shrunk))
     hits = effective * p
-    low = 0.0 if p == 0 else float(beta.ppf(tail, hits, effective - hits + 1))
-    high = 1.0 if p == 1 else float(beta.isf(tail, hits + 1, effective - hits))
+    low = 0.0 if p == 0 else float(betaincinv(hits, effective - hits + 1, tail))
+    high = 1.0 if p == 1 else float(betainccinv(hits + 1, effective - hits, tail))
     return Estimate(p, low, high)
 
 

@@ -56,6 +56,8 @@ def test_the_draws_are_put_back_after_a_simulation(coverage: ModuleType) -> None
     drawn = coverage.resampling._drawn
     with coverage.shared_draws():
         assert coverage.resampling._drawn is not drawn
+    with pytest.raises(ZeroDivisionError), coverage.shared_draws():
+        1 / 0  # noqa: B018
     assert coverage.resampling._drawn is drawn
 
 
@@ -83,7 +85,6 @@ def test_the_table_shows_what_decides(
     coverage: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(coverage, "worlds", lambda: ())
-    monkeypatch.setattr(coverage, "NS", (59,))
     monkeypatch.setattr(sys, "argv", ["coverage.py", "--json", "--only", "tango"])
     monkeypatch.setattr(coverage, "exact", lambda: [coverage.paired(59, -0.05, 0.10, "lower")])
     assert coverage.main() == 0
@@ -99,7 +100,7 @@ def test_the_table_shows_what_decides(
 @pytest.mark.slow
 def test_simulated_intervals_hold_what_the_catalogue_says(coverage: ModuleType) -> None:
     cells = [
-        coverage.simulated(world, method, world.ns[0] if len(world.ns) < 5 else 100, 1000, seed=1, resamples=400)
+        coverage.simulated(world, method, world.ns[0] if len(world.ns) < 5 else 100, 400, seed=1, resamples=300)
         for world in coverage.worlds()
         for method in world.methods
         if method in world.allowed

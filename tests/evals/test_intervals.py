@@ -161,14 +161,14 @@ def test_tango_published_example():
     ("b", "c", "n", "confidence", "low", "high"),
     [
         (9, 3, 32, 0.95, -0.027, 0.390),  # Tango (1998), 6.2: sleeping difficulties (Karacan et al.)
-        (0, 1, 44, 0.90, -0.096, 0.037),  # Tango (1998), 6.1: crossover trial of soft contact lenses, two one-sided 5 % tests
+        (0, 1, 44, 0.90, -0.096, 0.037),  # Tango (1998): crossover trial of soft contact lenses
         (16, 8, 86, 0.95, -0.020, 0.207),  # Agresti & Min (2005), Statistics in Medicine 24, 729-740: crossover data
         (25, 2, 102, 0.95, 0.139, 0.321),  # Chang et al. (2024)
         (3, 1, 14, 0.95, -0.1670, 0.4327),  # Tang et al. (2010)
     ],
 )
 def test_tango_published_intervals(b, c, n, confidence, low, high):
-    # All as R's ratesci 1.0 repeats them in its tests (tests/testthat/test-examples.R).
+    # All as the R package ratesci (P. Laud) repeats them in its own tests.
     found = tango(b, c, n, confidence=confidence)
     assert (found.low, found.high) == pytest.approx((low, high), abs=5.1e-4)
 
@@ -297,6 +297,8 @@ def test_a_binomial_p_value_agrees_with_the_bound():
 def test_holm_by_hand():
     # 4 * 0.01, 3 * 0.015, then 2 * 0.03 and 0.04, which must not fall under it. Holm (1979).
     assert holm([0.04, 0.01, 0.03, 0.015]) == pytest.approx([0.06, 0.04, 0.06, 0.045])
+    # R: p.adjust(1:5 / 100, "holm")
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
     assert holm([0.5, 0.6, 0.9]) == [1.0, 1.0, 1.0]
     assert holm([]) == []
     assert holm([0.02]) == [0.02]

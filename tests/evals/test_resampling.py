@@ -9,6 +9,7 @@ from scipy.stats import permutation_test
 from scipy.stats import t as student
 
 from distill_gov.records.errors import BadInputError
+from evals import resampling
 from evals.intervals import UndefinedEstimateError
 from evals.resampling import (
     bootstrap,
@@ -116,6 +117,17 @@ def test_few_units_widen_the_interval_as_students_t_does():
         student.ppf(0.95, 19) * x.std(ddof=1) / math.sqrt(20),
     )
     assert found.high - found.low == pytest.approx(2 * exact, rel=0.03)
+
+
+def test_bca_of_many_cases_leaves_out_groups(monkeypatch):
+    x = skewed(600)
+    whole = mean_interval(x, seed=1, method="bca")
+    monkeypatch.setattr(resampling, "_MOST_LEFT_OUT", 100)
+    grouped = mean_interval(x, seed=1, method="bca")
+    width = whole.high - whole.low
+    assert (grouped.low, grouped.high) == pytest.approx((whole.low, whole.high), abs=0.03 * width)
+    plain = mean_interval(x, seed=1)
+    assert abs(plain.low - whole.low) > 0.01 * width
 
 
 def test_bca_of_clusters_leaves_out_whole_clusters():

@@ -73,9 +73,8 @@ class Truth:
     shift: float
     """Confidence is this much above the probability of being right, everywhere."""
     tilt: float
-    """Confidence is above it by this times (rank - 0.45), from under it where it is least sure to over it where it is most: the
-    mean over five bins of equal mass is a quarter of this, the gap a twentieth. Smooth, so that bins that a sample puts a little
-    aside have the same error."""
+    """Confidence is above it by this times (rank - 0.45): too low at the bottom, too high at the top. The mean over five bins
+    of equal mass is a quarter of this, the gap a twentieth. Smooth, so that where a sample puts its bins hardly matters."""
     invalid: float
     violations: float
     violations_difference: float

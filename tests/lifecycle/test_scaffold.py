@@ -157,6 +157,7 @@ def test_labels_become_decision_fields_with_a_gate(tmp_path: Path) -> None:
     assert project.answer_document is not None
     (field,) = answer_format(project.answer_document).fields
     assert (field.name, field.labels) == ("intent", tuple(sorted(INTENTS)))
+    assert "\nmax_openings: 10 " in (tmp_path / "mydesk" / "gates.yaml").read_text("utf-8")
     gates = [gate.metric for gate in load_policy(tmp_path / "mydesk" / "gates.yaml").gates]
     # The labels are the teacher here, so comparing with it would say nothing; and there is no text for raters.
     assert gates == ["accuracy.intent", "schema_validity"]

@@ -150,6 +150,8 @@ class EvaluateSettings(Settings):
     probes: int = Field(default=60, ge=2)
     """Attempts to get redacted values out of the student."""
     judge: JudgeSettings = JudgeSettings()
+    prices: str = ""
+    """What machines or tokens cost, for the cost of a request; empty: nothing is said of cost."""
     known_names: list[str] = Field(default_factory=list)
     """Names that a reply may use unasked: the company's and its products'."""
 

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from distill_gov.records.digest import digest_bytes, digest_json
 from distill_gov.records.errors import BadInputError, MalformedFileError, MissingFileError
 from distill_gov.records.settings import Settings, parse_settings
-from evals.catalogue import Metric, Statistic, lookup
+from evals.catalogue import METHODS, Metric, Statistic, lookup
 from evals.evidence import MeasurementRequest, Provenance
 
 __all__ = ["HEADERS", "GateRule", "Policy", "RatingsPlan", "load_policy"]
@@ -177,6 +177,13 @@ class GateRule(Settings):
         """Provenances this gate accepts."""
         return self.provenance or (("human",) if self.suite == RATINGS_SUITE else ("measured",))
 
+    @property
+    def _default_method(self) -> str:
+        """The catalogue's first; of dependent cases the first that does not take them as independent, where there is one."""
+        allowed = lookup(self.metric).methods[self.statistic]
+        fitting = [name for name in allowed if not (self.cluster and METHODS[name].independent)]
+        return (fitting or allowed)[0]
+
     def request(self, subject: str) -> MeasurementRequest:
         """The measurement this gate needs of a subject."""
         return MeasurementRequest(
@@ -186,7 +193,7 @@ class GateRule(Settings):
             subject=subject,
             reference=self.reference if self.statistic == "difference" else None,
             statistic=self.statistic,
-            method=self.method or lookup(self.metric).methods[self.statistic][0],
+            method=self.method or self._default_method,
             confidence=self.confidence,
             side=self.side,
             cluster=self.cluster,

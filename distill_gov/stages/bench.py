@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ from evals.cases import Case
 from evals.catalogue import JUDGE, JUDGE_LABELS, TOKENS
 from evals.evidence import CaseResult, Role, Subject, write_cases
 from evals.fairness import flips, pair_ids
-from evals.fidelity import ALL, agreement, right_wrong
-from evals.judges import label_results, read_labelled
-from evals.speed import Footprint, speed, with_rates
+from evals.fidelity import fidelity, with_agreement
+from evals.judges import installed_judge, label_results, read_labelled
+from evals.speed import Footprint, load_prices, speed, with_rates
 
 if TYPE_CHECKING:
     from distill_gov.project import Project, Run
@@ -54,11 +54,14 @@ class Bench:
     ) -> None:
         self.project, self.run, self.traces, self.clock = project, run, traces, clock
         self.settings = project.settings
-        self.scorer = Scorer(project, contaminated)
+        named = self.settings.evaluate.judge.name
+        self.scorer = Scorer(project, contaminated, installed_judge(named) if named else None)
         self.scorer.signals = signals_of(project, run, self.scorer.detections.values)
         self.asked = self.scorer.signals.cases(suites[HOLDOUT])
         """Cases that are asked for one signal alone, by suite."""
         self.suites = {**suites, **self.asked}
+        prices = self.settings.evaluate.prices
+        self.prices = load_prices(project.file(prices)) if prices else None
         self.masses: dict[str, dict[str, dict[str, float]]] = {}
         """Subject and case of the holdout to the scores of its mass under the grammar."""
         self.subjects: dict[str, Subject] = {}
@@ -197,6 +200,9 @@ class Bench:
                 if suite == HOLDOUT and subject.name in self.masses:
                     masses = self.masses[subject.name]
                     results = [replace(r, scores={**r.scores, **masses.get(r.case, NO_MASS)}) for r in results]
+                taught = self.results.get("teacher", {}).get(suite)
+                if taught and subject.name != "teacher":
+                    results = with_agreement(results, taught)
                 self._keep(subject, suite, results)
                 advance(len(answers))
         paired = {suite for suite, cases in self.asked.items() if any(c.pair for c in cases)}
@@ -229,14 +235,15 @@ class Bench:
         answers = zip(self.suites[HOLDOUT], self.answers[name][HOLDOUT], strict=True)
         tokens = {case.id: float(len(a["tokens"])) for case, a in answers if not isinstance(a, Failed)}
         of_case = dict(zip((case.id for case in self._chosen(name)), times, strict=True))
+        price = self.prices.subjects.get(name) if self.prices else None
         return {
-            r.case: replace(r, timings=with_rates({TOKENS: tokens[r.case], **of_case[r.case]}))
+            r.case: replace(r, timings=with_rates({TOKENS: tokens[r.case], **of_case[r.case]}, price))
             for r in self.results[name][HOLDOUT]
             if r.case in of_case
         }
 
     def _note_speed(self, label: str, rows: Mapping[str, CaseResult], footprint: Footprint) -> None:
-        self.speed[label] = speed(list(rows.values()), footprint).facts()
+        self.speed[label] = speed(list(rows.values()), footprint, self.prices).facts()
 
     @property
     def pairs(self) -> dict[str, list[str]]:
@@ -245,16 +252,11 @@ class Bench:
 
     # -- what came of it --------------------------------------------------------------------------------------------------
 
-    def fidelity(self) -> dict[str, dict[str, int]]:
-        """By decision field: how often the student decides as the teacher does, and which of the two is right."""
-        student, teacher = (self.results.get(name, {}).get(HOLDOUT) for name in ("student", "teacher"))
-        if not (student and teacher):
-            return {}
-        found = {}
-        for field, same in agreement(student, teacher).items():
-            right = right_wrong(student, teacher, field)[ALL]
-            found[field] = {"n": same.n, "agreed": same.agreed, **asdict(right)}
-        return found
+    def fidelity(self) -> dict[str, Any]:
+        """Student against teacher, by suite that both ran."""
+        ours, theirs = (self.results.get(name, {}) for name in ("student", "teacher"))
+        asked = [suite for suite in ours if suite in theirs and suite in self.traces]
+        return {suite: fidelity(ours[suite], theirs[suite]).facts() for suite in asked}
 
     def errored(self) -> dict[str, dict[str, dict[str, int]]]:
         """Subject, suite and cause of the cases that errored; empty where none did."""

@@ -148,6 +148,7 @@ def _files(project: Project) -> dict[str, str]:
     """Digests of the files that are read beside the holdout."""
     s = project.settings
     named = {"answer schema": s.answer_schema, "labels": s.labels, "judge's labels": s.evaluate.judge.labels}
+    named |= {"prices": s.evaluate.prices}
     named |= {f"suite {name}": path for name, path in s.suites.items()}
     return file_inputs(project.layout.root, named)
 

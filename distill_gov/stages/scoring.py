@@ -19,7 +19,7 @@ from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
 from evals.catalogue import CONTAMINATED, SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
-from evals.judges import Judge, JudgeOutageError, filter_judge, flag_of, installed_judge
+from evals.judges import Judge, JudgeOutageError, filter_judge, flag_of
 from evals.leakage import without_placeholders
 from evals.score import errored_scores, read_answer, score_case
 from evals.structured import judge, make_schema
@@ -62,13 +62,12 @@ class Scorer:
 
     Args:
         contaminated: ids of the cases that are in the teaching set, whoever answers them.
+        judge: who says whether a reply does harm; the filter of ``redaction`` by default.
     """
 
-    def __init__(self, project: Project, contaminated: Collection[str] = frozenset()) -> None:
-        self.project, self.contaminated = project, frozenset(contaminated)
+    def __init__(self, project: Project, contaminated: Collection[str] = frozenset(), judge: Judge | None = None) -> None:
+        self.project, self.contaminated, self.judge = project, frozenset(contaminated), judge or filter_judge()
         self.signals = Signals()
-        named = project.settings.evaluate.judge.name
-        self.judge: Judge = installed_judge(named) if named else filter_judge()
         self.schema = project.answer_schema or make_schema(FREE_TEXT, where="free text")
         self.detections = Detections(project.redactor)
         self.errored: dict[str, dict[str, Counter[str]]] = {}

@@ -25,7 +25,7 @@ from redaction.findings import FINDING_FORMAT
 if TYPE_CHECKING:
     from distill_gov.project import Project, Run
 
-__all__ = ["NO_MASS", "Signals", "asked_besides", "signals_of"]
+__all__ = ["NO_MASS", "Signals", "asked_besides", "planned_signals", "signals_of"]
 
 NO_MASS: Mapping[str, float] = {GRAMMAR_MASS: 0.0, GRAMMAR_MASS_PER_TOKEN: 0.0}
 """Scores of the mass under the grammar where there is no answer to look along: the worst."""
@@ -84,6 +84,19 @@ def asked_besides(project: Project, holdout: Sequence[Case]) -> dict[str, int]:
     pairs = pair_ids([case for suite in _fairness(project) for case in suite.derive(holdout)])
     probes = dict.fromkeys((EXTRACTION, EXTRACTION_CHAT), s.probes) if "extraction" in s.signals else {}
     return {**{suite: len(ids) for suite, ids in pairs.items()}, **probes}
+
+
+def planned_signals(project: Project) -> list[Suite]:
+    """Suites that say of each case whether it will count, as :func:`signals_of` will make them; nothing is scored by them."""
+    s, answer = project.settings, project.format_or_none
+    found: list[Suite] = []
+    if "groundedness" in s.evaluate.signals:
+        found.append(GroundednessSuite())
+    if "verbatim" in s.evaluate.signals:
+        found.append(VerbatimSuite(TaughtAnswers(())))
+    if "abstention" in s.evaluate.signals and s.dev and answer is not None and answer.fields:
+        found.append(Abstention({field.name: 1.0 for field in answer.fields}))
+    return found
 
 
 def _fairness(project: Project) -> list[FairnessSuite]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from distill_gov.records.errors import BadInputError
 from distill_gov.stages.chats import CleanChat, Messages, asked, clean_chats, languages_of
 from distill_gov.stages.settled import FORMAT_SUITE, HOLDOUT, RATINGS
-from distill_gov.stages.signals import asked_besides
+from distill_gov.stages.signals import asked_besides, planned_signals
 from distill_gov.traces import Trace, read_traces
 from distill_gov.turns import turn_text
 from evals.cases import Case
@@ -94,12 +94,13 @@ def planned_cases(project: Project, policy: Policy) -> dict[str, int]:
     if project.answer_schema is not None:
         suites[FORMAT_SUITE] = format_cases(suites)
     planned = {name: len(cases) for name, cases in suites.items()} | asked_besides(project, suites[HOLDOUT])
+    scoring = planned_signals(project)
     for rule in policy.gates:
         if rule.suite in suites:
             cases = suites[rule.suite]
             metric = lookup(rule.metric)
             if not metric.among or any(c.carries_pii for c in cases):
-                planned[f"{rule.suite}/{rule.metric}"] = sum(counts(metric, case) for case in cases)
+                planned[f"{rule.suite}/{rule.metric}"] = sum(counts(metric, case, scoring) for case in cases)
             if rule.slice is not None:
                 planned[f"{rule.suite}/{rule.slice}"] = sum(rule.slice in case.slices for case in cases)
     if policy.ratings is not None:

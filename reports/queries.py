@@ -536,30 +536,37 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _FidelityFact:
+class _AgreementFact:
     n: int
     agreed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _PairedFact:
     both: int
     teacher_only: int
     student_only: int
     neither: int
 
 
+@dataclass(frozen=True, slots=True)
+class _FidelityFact:
+    fields: dict[str, _AgreementFact]
+    right: dict[str, dict[str, _PairedFact]]
+
+
 def _fidelity(manifest: StageManifest) -> Part[tuple[FidelityRow, ...]]:
     facts: dict[str, _FidelityFact] | None = _fact(manifest, "fidelity", dict[str, _FidelityFact])
-    if not facts:
+    compared = (facts or {}).get("holdout")
+    if compared is None:
         return Part()
-    return Part(
-        tuple(
-            FidelityRow(
-                field,
-                f"{fact.n:,}",
-                amount(fact.agreed / fact.n if fact.n else None, "share"),
-                *(f"{count:,}" for count in (fact.both, fact.teacher_only, fact.student_only, fact.neither)),
-            )
-            for field, fact in facts.items()
-        )
-    )
+    rows = []
+    for field, same in compared.fields.items():
+        right = compared.right.get(field, {}).get("all") or _PairedFact(0, 0, 0, 0)
+        counts = (right.both, right.teacher_only, right.student_only, right.neither)
+        share = amount(same.agreed / same.n if same.n else None, "share")
+        rows.append(FidelityRow(field, f"{same.n:,}", share, *(f"{count:,}" for count in counts)))
+    return Part(tuple(rows))
 
 
 def _in_words(summary: Summary) -> SummaryTable:

@@ -135,9 +135,10 @@ def test_from_init_to_a_promotion(desk: Path, tmp_path: Path) -> None:
     assert not any("example.org" in r.output or r.scores["pii_leak"] for r in teacher)
     subject = read_subjects(run / "evidence" / "subjects.json")["teacher"]
     assert (subject.declared, subject.note) == (True, "answers recorded in the traces")
-    fidelity = read_manifest(run / "manifests" / "evaluate.json").facts["fidelity"]["intent"]
-    assert fidelity["n"] == HELD_OUT
-    assert fidelity["both"] + fidelity["teacher_only"] == HELD_OUT * 0.9
+    fidelity = read_manifest(run / "manifests" / "evaluate.json").facts["fidelity"]["holdout"]
+    assert fidelity["fields"]["intent"]["n"] == HELD_OUT
+    right = fidelity["right"]["intent"]["all"]
+    assert right["both"] + right["teacher_only"] == HELD_OUT * 0.9
 
     assert command(desk, "ratings", "export", "--rater", "anna", "--rater", "bert").code == 0
     files = rated_by_people(run / "ratings" / "packets", tmp_path)

@@ -13,7 +13,8 @@ import pytest
 from distill_gov.records.settings import load_settings
 from distill_gov.scaffold import example_directory
 from distill_gov.settings import DistillSettings
-from distill_gov.stages.settled import HOLDOUT, RATINGS
+from distill_gov.stages.settled import HOLDOUT
+from distill_gov.stages.signals import planned_signals
 from distill_gov.stages.suites import as_cases, planned_cases
 from distill_gov.traces import read_traces
 from evals.cases import Case
@@ -72,7 +73,15 @@ def results(desk: Any, case: Case) -> CaseResult:
         FieldDecision(name, label, 0.9, None if case.reference is None else case.reference[name] == label)
         for name, label in (("intent", "refund"), ("urgency", "normal"), ("action", "ask"))
     ]
-    scores, valid = score_case(case, ANSWER, decisions, schema=desk.answer_schema, detect=_MAIL.findall, flag=lambda _: False)
+    scores, valid = score_case(
+        case,
+        ANSWER,
+        decisions,
+        schema=desk.answer_schema,
+        detect=_MAIL.findall,
+        flag=lambda _: False,
+        suites=planned_signals(desk),
+    )
     assert valid
     return CaseResult("s", "d", case.id, case.suite, case.unit, case.slices, "ok", scores, tuple(decisions))
 
@@ -80,7 +89,7 @@ def results(desk: Any, case: Case) -> CaseResult:
 @pytest.mark.parametrize("name", ["gates", "gates.simulated", "gates.bank"])
 def test_as_many_cases_count_as_were_planned(desk: Any, name: str) -> None:
     policy = load_policy(DESK / f"{name}.yaml")
-    policy = replace(policy, gates=tuple(g for g in policy.gates if g.suite != RATINGS))
+    policy = replace(policy, gates=tuple(g for g in policy.gates if g.suite in ("holdout", "hazardous", "benign", "format")))
     planned = planned_cases(desk, policy)
     files = {HOLDOUT: desk.settings.holdout, **desk.settings.suites}
     rows = [results(desk, c) for suite, path in files.items() for c in as_cases(desk, suite, read_traces(DESK / path))]

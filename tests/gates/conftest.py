@@ -16,7 +16,15 @@ from gates.policy import GateRule, Policy, load_policy
 from gates.verdict import GateOutcome, Verdict
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support_desk"
-SIZES = {"holdout": 300, "hazardous": 150, "benign": 150, "format": 600, "ratings": 100}
+SIZES = {
+    "fairness-gender": 60,
+    "extraction": 60,
+    "holdout": 300,
+    "hazardous": 150,
+    "benign": 150,
+    "format": 600,
+    "ratings": 100,
+}
 AT = "2026-11-22T12:00:00Z"
 TEACHER = "sha256:" + "7" * 64
 

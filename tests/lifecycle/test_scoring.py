@@ -89,7 +89,11 @@ def test_a_case_that_the_model_failed_on_is_the_worst_and_is_counted(scorer: Sco
         1,
         1,
     )
-    assert (bad.output, bad.decisions, dict(good.timings), dict(bad.timings)) == ("", (), {"last_token_s": 2.0}, {})
+    assert (bad.output, dict(good.timings), dict(bad.timings)) == ("", {"last_token_s": 2.0}, {})
+    assert {d.field: (d.predicted, d.confidence, d.correct, d.reference) for d in bad.decisions} == {
+        "intent": (None, 1.0, False, "refund"),
+        "action": (None, 1.0, False, "auto"),
+    }
     [free] = scorer.measured(SUBJECT, FORMAT_SUITE, [case("a", FORMAT_SUITE)], [Failed("KeyError")], {})
     assert (free.status, dict(free.scores)) == ("errored", {"schema_valid": 0.0})
     assert {s: dict(c) for s, c in scorer.errored["student"].items()} == {

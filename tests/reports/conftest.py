@@ -294,7 +294,10 @@ def _facts(stage: str) -> dict[str, Any]:
                 "teacher": {"first_token_p50": 1.9, "last_token_p50": 4.2, "parameters": 134_515_008, "bytes": 538_000_000},
             },
             "fidelity": {
-                "intent": {"n": 240, "agreed": 222, "both": 214, "teacher_only": 9, "student_only": 6, "neither": 11},
+                "holdout": {
+                    "fields": {"intent": {"n": 240, "agreed": 222}},
+                    "right": {"intent": {"all": {"both": 214, "teacher_only": 9, "student_only": 6, "neither": 11}}},
+                },
             },
             "suites": {"holdout": N, "hazardous": 150},
         },

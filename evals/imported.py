@@ -115,7 +115,7 @@ def _task(name: str, config: Any, told: Mapping[str, Any], path: Path, date: str
 
 
 def _read_task(task: _Task, subject: Subject, wanted: str | None) -> list[CaseResult]:
-    rows = [(f"{task.where}:{number}", row) for number, row in read_jsonl(task.where)]
+    rows: list[tuple[str, Mapping[str, Any]]] = [(f"{task.where}:{n}", row) for n, row in read_jsonl(task.where)]
     if not rows:
         raise NothingLeftError("no samples in the file", where=str(task.where))
     name = _filter(task, {_text(row, "filter", where) for where, row in rows}, wanted)
@@ -188,7 +188,7 @@ def _sha(text: str) -> str:
 
 def _arguments(row: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
     """(prompt, what is asked of it) of every request."""
-    given = row.get("arguments")
+    given: Any = row.get("arguments")
     try:
         found = [(given[f"gen_args_{i}"]["arg_0"], given[f"gen_args_{i}"]["arg_1"]) for i in range(len(given))]
     except (TypeError, KeyError) as error:

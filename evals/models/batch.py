@@ -35,7 +35,7 @@ def plain_head(model: PreTrainedModel) -> torch.nn.Linear | None:
 
     Some families cap or scale their logits after the head: whether this one does is tried out on two tokens.
     """
-    head, base = model.get_output_embeddings(), cast(torch.nn.Module, model.base_model)
+    head, base = model.get_output_embeddings(), model.base_model  # type: ignore[no-untyped-call]
     if not isinstance(head, torch.nn.Linear) or base is model:
         return None
     probe = torch.tensor([[0, 1]], device=model.device)
@@ -44,7 +44,7 @@ def plain_head(model: PreTrainedModel) -> torch.nn.Linear | None:
         return head if torch.equal(head(states), model(input_ids=probe, use_cache=False).logits) else None
 
 
-class _RoomyLayer(DynamicLayer):
+class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values in buffers with room: new ones are written in place, where the parent copies all that came before."""
 
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -64,9 +64,9 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     @staticmethod
-    def _longer(held: torch.Tensor, new: torch.Tensor, end: int) -> torch.Tensor:
+    def _longer(held: torch.Tensor | None, new: torch.Tensor, end: int) -> torch.Tensor:
         buffer = new.new_empty(*new.shape[:2], end + ROOM, new.shape[3])
-        if held.numel():
+        if held is not None and held.numel():
             buffer[:, :, : held.shape[-2]] = held
         return buffer
 

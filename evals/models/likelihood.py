@@ -25,7 +25,7 @@ POSITIONS = 256
 Tokens = Sequence[int]
 
 
-def common_start(rows: Sequence[Tokens]) -> int:
+def common_start(rows: Sequence[list[int]]) -> int:
     """How many tokens all rows begin with, so that at least one is left of each."""
     if len(rows) < 2:
         return 0

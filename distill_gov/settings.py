@@ -141,7 +141,7 @@ class EvaluateSettings(Settings):
     decoding: Literal["grammar", "free"] = "grammar"
     controls: list[Literal["untrained", "overconfident", "mislabelled", "leaky", "worse_rated"]] = Field(default_factory=list)
     baselines: list[Literal["gold_only", "linear", "small_prompted"]] = Field(default_factory=list)
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     timed: int = Field(default=10, ge=0)
     """Requests timed one at a time, for the latencies."""
     signals: list[Signal] = Field(default_factory=lambda: list(get_args(Signal)))

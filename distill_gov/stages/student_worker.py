@@ -57,5 +57,5 @@ def student_spec(
     """A student for worker processes."""
     arguments: dict[str, Any] = {"schema": schema, "temperature": dict(temperature), "max_tokens": max_tokens}
     return WorkerSpec(
-        _make, {"path": str(directory), **arguments}, digest_json(["student/2", digest_tree(directory), arguments])
+        _make, {"path": str(directory), **arguments}, digest_json(["student/3", digest_tree(directory), arguments])
     )

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import DistillGovError
-from distill_gov.records.files import read_json, write_json
+from evals.shards import ENDS_THE_WORK, ShardStore, cut, tried
 from redaction.pool import die_with_parent
 
-__all__ = ["Failed", "Pool", "Worker", "WorkerSpec", "shards"]
-
-FORMAT = "cache"
+__all__ = ["Pool", "Worker", "WorkerSpec"]
 
 
 class Worker(Protocol):
@@ -42,26 +40,8 @@ class WorkerSpec:
     """Digest of everything that shapes the results."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Stands for an item's result where the worker raised on it, also when it was tried alone."""
-
-    cause: str
-    """Class of the exception. Its message is not kept: it could quote the item."""
-
-
-_ENDS_THE_WORK = (DistillGovError, MemoryError, BrokenExecutor)
-"""What is no item's fault: bad input that says what to do, a machine without memory, a worker that died."""
-
-
-def shards(items: Sequence[Mapping[str, Any]], length: Callable[[Mapping[str, Any]], Any], size: int) -> list[list[int]]:
-    """Indices of items cut into shards of like length; depends on the items only.
-
-    Args:
-        length: what items are sorted by, so that those of a shard are alike.
-    """
-    order = sorted(range(len(items)), key=lambda i: (length(items[i]), i))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+_ENDS_THE_WORK = (*ENDS_THE_WORK, BrokenExecutor)
+"""And a worker that died."""
 
 
 class Pool:
@@ -74,7 +54,8 @@ class Pool:
     """
 
     def __init__(self, spec: WorkerSpec, cache: Path | None, workers: int) -> None:
-        self.spec, self.cache, self.workers = spec, cache, workers
+        self.spec, self.workers = spec, workers
+        self.store = ShardStore(cache, spec.identity) if cache is not None else None
         self._executor: ProcessPoolExecutor | None = None
         self._local: Worker | None = None
 
@@ -101,23 +82,23 @@ class Pool:
         Args:
             advance: called with the number of items just done.
             keep_failures: where a worker raises on a shard, try the shard's items one by one, and let those that it cannot do
-                come back as :class:`Failed`. They are tried again the next time.
+                come back as :class:`evals.shards.Failed`. They are tried again the next time.
 
         Raises:
             Exception: whatever a worker raised, without ``keep_failures``; else only what is no item's fault.
         """
         results: list[Any] = [None] * len(items)
-        todo: list[tuple[list[int], Path | None]] = []
-        for indices in shards(items, length, size):
-            place = self._place(kind, [items[i] for i in indices])
-            if place is not None and place.exists():
-                self._put(results, indices, read_json(place, format=FORMAT)["results"])
+        todo: list[list[int]] = []
+        for indices in cut(items, length, size):
+            kept = self.store.get(kind, [items[i] for i in indices]) if self.store else None
+            if kept is not None:
+                self._put(results, indices, kept)
                 advance(len(indices))
             else:
-                todo.append((indices, place))
-        for indices, place, found in self._compute(kind, items, todo, keep_failures):
-            if place is not None and not any(isinstance(result, Failed) for result in found):
-                write_json(place, {"kind": kind, "results": found}, format=FORMAT)
+                todo.append(indices)
+        for indices, found in self._compute(kind, items, todo, keep_failures):
+            if self.store:
+                self.store.put(kind, [items[i] for i in indices], found)
             self._put(results, indices, found)
             advance(len(indices))
         return results
@@ -126,72 +107,42 @@ class Pool:
         for index, value in zip(indices, found, strict=True):
             results[index] = value
 
-    def _place(self, kind: str, shard: list[dict[str, Any]]) -> Path | None:
-        if self.cache is None:
-            return None
-        digest = digest_json([self.spec.identity, kind, shard]).removeprefix("sha256:")
-        return self.cache / kind / digest[:2] / f"{digest}.json"
-
     def _compute(
-        self, kind: str, items: Sequence[dict[str, Any]], todo: Sequence[tuple[list[int], Path | None]], keep_failures: bool
-    ) -> Iterator[tuple[list[int], Path | None, list[Any]]]:
+        self, kind: str, items: Sequence[dict[str, Any]], todo: Sequence[list[int]], keep_failures: bool
+    ) -> Iterator[tuple[list[int], list[Any]]]:
         if not todo:
             return
         if self.workers == 0:
             worker = self._local = self._local or self.spec.make(**self.spec.arguments)
 
-            def work(shard: list[dict[str, Any]]) -> list[Any]:
-                return worker.work(kind, shard)
+            def work(shard: Sequence[dict[str, Any]]) -> list[Any]:
+                return worker.work(kind, list(shard))
 
             with _one_thread():
-                for indices, place in todo:
+                for indices in todo:
                     shard = [items[i] for i in indices]
-                    yield indices, place, _tried(work, work, shard) if keep_failures else work(shard)
+                    yield indices, tried(work, shard, ends=_ENDS_THE_WORK) if keep_failures else work(shard)
             return
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 self.workers, multiprocessing.get_context("spawn"), _start, (self.spec.make, dict(self.spec.arguments))
             )
         # Long shards first: the last one to finish is then a short one.
-        futures = {
-            self._executor.submit(_work, kind, [items[i] for i in indices]): (indices, place)
-            for indices, place in reversed(todo)
-        }
-        executor = self._executor
-
-        def alone(shard: list[dict[str, Any]]) -> list[Any]:
-            found: list[Any] = executor.submit(_work, kind, shard).result()
-            return found
-
+        futures = {self._executor.submit(_work, kind, [items[i] for i in indices]): indices for indices in reversed(todo)}
         for future in as_completed(futures):
-            indices, place = futures[future]
-            if keep_failures:
-                shard = [items[i] for i in indices]
-                yield indices, place, _tried(lambda _, done=future: done.result(), alone, shard)  # type: ignore[misc]
-            else:
-                yield indices, place, future.result()
+            indices = futures[future]
+            shard = [items[i] for i in indices]
+            done = partial(self._done, future, kind, shard)
+            yield indices, tried(done, shard, ends=_ENDS_THE_WORK) if keep_failures else future.result()
 
-
-_Work = Callable[[list[dict[str, Any]]], list[Any]]
-
-
-def _tried(whole: _Work, alone: _Work, shard: list[dict[str, Any]]) -> list[Any]:
-    """The results of a shard; if the worker raised on the whole of it, those of its items one by one."""
-    try:
-        return whole(shard)
-    except _ENDS_THE_WORK:
-        raise
-    except Exception:
-        return [result for item in shard for result in _alone(alone, item)]
-
-
-def _alone(work: _Work, item: dict[str, Any]) -> list[Any]:
-    try:
-        return work([item])
-    except _ENDS_THE_WORK:
-        raise
-    except Exception as error:
-        return [Failed(type(error).__name__)]
+    def _done(
+        self, future: Future[list[Any]], kind: str, whole: Sequence[dict[str, Any]], asked: Sequence[dict[str, Any]]
+    ) -> list[Any]:
+        """The shard's own result; a part of the shard is worked on anew."""
+        if asked is whole:
+            return future.result()
+        assert self._executor is not None
+        return self._executor.submit(_work, kind, list(asked)).result()
 
 
 @contextmanager

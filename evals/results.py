@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from evals.cases import Case
 from evals.catalogue import ASKS_WHEN_UNCLEAR, EXACT_MATCH, OVER_REFUSAL, PII_ECHO, PII_LEAK, SCHEMA_VALID, VIOLATION
@@ -15,7 +16,7 @@ from evals.score import CHOSEN, CHOSEN_PER_BYTE, SEQUENCE, errored_scores, read_
 from evals.structured import Schema
 from evals.suites import Suite
 
-__all__ = ["Said", "Scoring", "choice_decisions", "label_decision", "softmax_logs"]
+__all__ = ["Said", "Scoring", "choice_decisions", "judged", "label_decisions", "softmax_logs", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Scoring:
         scores, valid = score_case(
             case,
             said.text,
-            decisions if case.ask == "answer" else (),
+            decisions,
             schema=self.schema,
             detect=self.detect or (lambda _: ()),
             flag=self.flag or (lambda _: False),
@@ -117,19 +118,35 @@ class Scoring:
             return [FieldDecision(SEQUENCE, "", confidence, said.text.strip() == case.target.strip(), case.target)]
         if case.ask != "answer" or self.schema is None:
             return []
-        if said.decisions:
-            return [label_decision(case, name, logp, said.raw.get(name)) for name, logp in said.decisions.items()]
-        # A model that gives no distribution still decides; how sure it was nobody knows.
         value = read_answer(said.text, self.schema).value
+        if said.decisions:
+            return label_decisions(case, value, said.decisions, said.raw)
+        # A model that gives no distribution still decides; how sure it was nobody knows.
         stated = {name: v if isinstance(v := value.get(name), str) else None for name in self.fields}
-        return [_judged(case, name, label, None) for name, label in stated.items()]
+        return [judged(case, name, label, None) for name, label in stated.items()]
 
 
-def label_decision(case: Case, name: str, logp: Mapping[str, float], raw: Mapping[str, float] | None = None) -> FieldDecision:
-    """The decision that a label distribution stands for: its likeliest label."""
-    label = max(logp, key=lambda one: logp[one])
-    decision = _judged(case, name, label, min(1.0, math.exp(logp[label])))
-    return replace(decision, logp=dict(logp), raw_logp=dict(raw or logp))
+def label_decisions(
+    case: Case,
+    written: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, float]],
+    raw: Mapping[str, Mapping[str, float]],
+) -> list[FieldDecision]:
+    """Decisions with their distributions: the label that the answer states, the likeliest where it states none.
+
+    Written greedily, token by token, a label need not be the likeliest of all where labels part more than once.
+
+    Args:
+        written: the answer's properties.
+        found: decision field to log-probability by label.
+        raw: the same at temperature 1.
+    """
+    made = []
+    for name, logp in found.items():
+        label = written[name] if written.get(name) in logp else max(logp, key=lambda one: logp[one])
+        decision = judged(case, name, label, min(1.0, math.exp(logp[label])))
+        made.append(replace(decision, logp=dict(logp), raw_logp=dict(raw.get(name) or logp)))
+    return made
 
 
 def choice_decisions(case: Case, weights: Sequence[float]) -> list[FieldDecision]:
@@ -169,6 +186,6 @@ def unreadable(decision: FieldDecision) -> FieldDecision:
     return replace(decision, predicted=None, confidence=1.0, correct=correct, logp={}, raw_logp={})
 
 
-def _judged(case: Case, name: str, label: str | None, confidence: float | None) -> FieldDecision:
+def judged(case: Case, name: str, label: str | None, confidence: float | None) -> FieldDecision:
     reference = (case.reference or {}).get(name)
     return FieldDecision(name, label, confidence, None if reference is None else label == reference, reference)

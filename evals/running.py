@@ -288,7 +288,13 @@ class _Runner:
             return [_weights(of_one, item) for of_one, item in zip(weighed, items, strict=True)]
         if ask == "continue":
             return [_row(a) for a in self.model.go_on(["\n".join(m["content"] for m in chat) for chat in chats])]
-        return [_row(a) for a in self.model.answer(chats, decoding=self.decoding if ask == "answer" else "free")]
+        decoding = self.decoding if ask == "answer" else "free"
+        answers = self.model.answer(chats, decoding=decoding)
+        if decoding == "grammar" and isinstance(self.given, Path):
+            from evals.models.labels import with_exact_labels
+
+            answers = with_exact_labels(self.model, chats, answers)
+        return [_row(a) for a in answers]
 
 
 def _weights(weights: Sequence[float], item: Mapping[str, Any]) -> dict[str, Any]:

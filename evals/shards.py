@@ -15,7 +15,7 @@ from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, DistillGovError
 from distill_gov.records.files import read_json, write_json
 
-__all__ = ["Failed", "ShardStore", "cut", "tried"]
+__all__ = ["ENDS_THE_WORK", "Failed", "ShardStore", "cut", "tried"]
 
 FORMAT = "shard"
 Item = TypeVar("Item")
@@ -38,21 +38,30 @@ def cut(items: Sequence[Item], length: Callable[[Item], Any], size: int) -> list
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def tried(work: Callable[[Sequence[Item]], Sequence[Any]], shard: Sequence[Item]) -> list[Any]:
-    """Results of a shard; where the work raises on the whole of it, or gives too few or too many, of its items one by one."""
+def tried(
+    work: Callable[[Sequence[Item]], Sequence[Any]],
+    shard: Sequence[Item],
+    *,
+    ends: tuple[type[BaseException], ...] = ENDS_THE_WORK,
+) -> list[Any]:
+    """Results of a shard; where the work raises on the whole of it, or gives too few or too many, of its items one by one.
+
+    Args:
+        ends: exceptions that are passed on.
+    """
     try:
         found = list(work(shard))
-    except ENDS_THE_WORK:
+    except ends:
         raise
     except Exception:
         found = []
-    return found if len(found) == len(shard) else [_alone(work, item) for item in shard]
+    return found if len(found) == len(shard) else [_alone(work, item, ends) for item in shard]
 
 
-def _alone(work: Callable[[Sequence[Item]], Sequence[Any]], item: Item) -> Any:
+def _alone(work: Callable[[Sequence[Item]], Sequence[Any]], item: Item, ends: tuple[type[BaseException], ...]) -> Any:
     try:
         found = list(work([item]))
-    except ENDS_THE_WORK:
+    except ends:
         raise
     except Exception as error:
         return Failed(type(error).__name__)

@@ -17,13 +17,14 @@ from distill_gov.stages.signals import NO_MASS, signals_of
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.timing import Timings, ToTime, time_side_by_side
 from distill_gov.stages.train import chat_length, read_training
-from distill_gov.workers import Failed, Pool, WorkerSpec
+from distill_gov.workers import Pool, WorkerSpec
 from evals.cases import Case
 from evals.catalogue import JUDGE, JUDGE_LABELS, TOKENS
 from evals.evidence import CaseResult, Role, Subject, write_cases
 from evals.fairness import flips, pair_ids
 from evals.fidelity import fidelity, with_agreement
 from evals.judges import installed_judge, label_results, read_labelled
+from evals.shards import Failed
 from evals.speed import Footprint, load_prices, speed, with_rates
 
 if TYPE_CHECKING:

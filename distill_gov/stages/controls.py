@@ -15,7 +15,7 @@ from distill_gov.stages import train as training
 from distill_gov.stages.bench import Bench
 from distill_gov.stages.scoring import Answered
 from distill_gov.stages.settled import HOLDOUT
-from distill_gov.workers import Failed
+from evals.shards import Failed
 from evals.structured import Schema, judge
 
 __all__ = ["CANARIES", "CONTROLS", "PLANTED", "planted", "untrained_student"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,14 @@ from distill_gov.stages.detections import Detections
 from distill_gov.stages.settled import FORMAT_SUITE
 from distill_gov.stages.signals import Signals
 from distill_gov.turns import turn_text
-from distill_gov.workers import Failed
 from evals.cases import Case, dataset_digest
 from evals.catalogue import CONTAMINATED, SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
 from evals.judges import Judge, JudgeOutageError, filter_judge, flag_of
 from evals.leakage import without_placeholders
+from evals.results import judged, label_decisions, unreadable
 from evals.score import errored_scores, read_answer, score_case
+from evals.shards import Failed
 from evals.structured import judge, make_schema
 from redaction import RecognizerFailedError
 
@@ -95,7 +95,7 @@ class Scorer:
                 result = self._errored(subject, dataset, case, answer.cause)
             else:
                 written = read_answer(self._as_answer(answer["text"]), self.schema).value
-                decisions = _decisions(case, written, answer["decisions"], answer.get("raw", {}))
+                decisions = label_decisions(case, written, answer["decisions"], answer.get("raw", {}))
                 read = _Read(answer["text"], decisions, None, None, "measured")
                 result = self._result(subject, dataset, case, read)
             results.append(replace(result, timings=dict(timings.get(case.id, {}))))
@@ -150,7 +150,7 @@ class Scorer:
         except (RecognizerFailedError, JudgeOutageError) as error:
             # An answer that cannot be searched, or judged, cannot be called clean; and cannot be stored.
             return self._errored(subject, dataset, case, type(error).__name__)
-        decisions = read.decisions if valid else [_unreadable(d) for d in read.decisions]
+        decisions = read.decisions if valid else [unreadable(d) for d in read.decisions]
         return self._made(subject, dataset, case, scores, decisions=tuple(decisions), output=output, provenance=read.provenance)
 
     def _errored(self, subject: Subject, dataset: str, case: Case, cause: str) -> CaseResult:
@@ -161,7 +161,7 @@ class Scorer:
         scores = errored_scores(case, self._fields, self.signals.of(case))
         # The right labels stay known: a miss counts for its own label, not for all.
         labelled = [name for name in self._fields if case.ask == "answer" and name in (case.reference or {})]
-        lost = tuple(_unreadable(_decision(case, name, None, None)) for name in labelled)
+        lost = tuple(unreadable(judged(case, name, None, None)) for name in labelled)
         return self._made(subject, dataset, case, scores, status="errored", decisions=lost)
 
     def _made(self, subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
@@ -171,7 +171,7 @@ class Scorer:
     def _stated(self, case: Case, text: str) -> list[FieldDecision]:
         """Decisions as the answer states them: of a recorded one nobody knows how sure its author was."""
         value = read_answer(self._as_answer(text), self.schema).value
-        return [_decision(case, name, value.get(name), None) for name in self._fields]
+        return [judged(case, name, value.get(name), None) for name in self._fields]
 
     @property
     def _fields(self) -> list[str]:
@@ -204,29 +204,3 @@ def _result(subject: Subject, dataset: str, case: Case, scores: Mapping[str, flo
 def best(logp: Mapping[str, float]) -> str:
     """The label that was chosen."""
     return max(logp, key=lambda label: logp[label])
-
-
-def _decisions(
-    case: Case,
-    written: Mapping[str, Any],
-    found: Mapping[str, Mapping[str, float]],
-    raw: Mapping[str, Mapping[str, float]],
-) -> list[FieldDecision]:
-    made = []
-    for name, logp in found.items():
-        # Written greedily, token by token, a label need not be the likeliest of all where labels part more than once.
-        label = written[name] if written.get(name) in logp else best(logp)
-        decision = _decision(case, name, label, min(1.0, math.exp(logp[label])))
-        made.append(replace(decision, logp=dict(logp), raw_logp=dict(raw.get(name, logp))))
-    return made
-
-
-def _decision(case: Case, name: str, label: str | None, confidence: float | None) -> FieldDecision:
-    reference = (case.reference or {}).get(name)
-    return FieldDecision(name, label, confidence, None if reference is None else label == reference, reference)
-
-
-def _unreadable(decision: FieldDecision) -> FieldDecision:
-    """An invalid answer counts as wrong with confidence 1."""
-    correct = False if decision.correct is not None else None
-    return replace(decision, predicted=None, confidence=1.0, correct=correct, logp={}, raw_logp={})

@@ -9,6 +9,7 @@ from typing import Any
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.workers import WorkerSpec
 from evals.decisions import answer_format
+from evals.models.labels import with_exact_labels
 from evals.models.local import LocalModel, load_model, load_tokenizer
 from evals.models.mass import grammar_mass, mass_scores
 
@@ -28,7 +29,9 @@ class StudentWorker:
         if kind == "continue":
             answers = self.local.go_on(["\n".join(m["content"] for m in s["messages"]) for s in shard])
         else:
-            answers = self.local.answer([s["messages"] for s in shard], decoding=kind)
+            chats = [s["messages"] for s in shard]
+            answers = self.local.answer(chats, decoding=kind)
+            answers = with_exact_labels(self.local, chats, answers) if kind == "grammar" else answers
         return [
             {
                 "text": a.text,

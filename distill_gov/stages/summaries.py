@@ -128,9 +128,7 @@ def _right(results: Results) -> Summary:
             for name, t in tables.items():
                 if t.n >= MIN_CELL:
                     rows.append((field, name, t.n, t.both, t.teacher_only, t.student_only, t.neither))
-    caption = (
-        f"The holdout's cases with a reference, by who decided rightly. Slices under {MIN_CELL} cases are left out."
-    )
+    caption = f"The holdout's cases with a reference, by who decided rightly. Slices under {MIN_CELL} cases are left out."
     counts = tuple(Column(title, "count") for title in ("n", "Both", "Teacher only", "Student only", "Neither"))
     return Summary("right", "Where is the teacher right and the student wrong?", caption, _OF_SLICES + counts, tuple(rows))
 

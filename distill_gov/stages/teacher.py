@@ -18,8 +18,9 @@ from distill_gov.stages.settled import versions
 from distill_gov.stages.targets import TEMPLATE
 from distill_gov.teachers.alignment import fit_alignment
 from distill_gov.traces import Trace, read_traces, reference_answer
-from distill_gov.workers import Failed, Pool, WorkerSpec
+from distill_gov.workers import Pool, WorkerSpec
 from evals.evidence import Subject
+from evals.shards import Failed
 
 if TYPE_CHECKING:
     from distill_gov.project import Project

@@ -7,15 +7,18 @@ further fork takes a look of its own: here all forks of a chat are looked at beh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 import torch
 
 from distill_gov.records.errors import BadInputError, BadSchemaError
-from evals.decisions import LabelTrie
+from evals.decisions import AnswerFormat, LabelTrie
 from evals.models.local import LocalModel
-from evals.models.protocol import LabelDistribution
+from evals.models.protocol import Answer, LabelDistribution
+from evals.structured import parse_answer
 
-__all__ = ["exact_label_logp"]
+__all__ = ["exact_label_logp", "with_exact_labels"]
 
 
 def exact_label_logp(
@@ -58,6 +61,36 @@ def exact_label_logp(
         scaled = torch.log_softmax(torch.tensor(raw, dtype=torch.float64) / heat, 0).tolist()
         found.append(LabelDistribution(field.name, tries[values].labels, tuple(scaled), tuple(raw)))
     return found
+
+
+def with_exact_labels(
+    model: LocalModel, chats: Sequence[Sequence[Mapping[str, str]]], answers: Sequence[Answer]
+) -> list[Answer]:
+    """The answers with every label's exact probability, also where greedy decoding saw only the branches that it took."""
+    if model.format is None:
+        return list(answers)
+    written = [_labels_written(model.format, answer.text) for answer in answers]
+    decisions = [list(answer.decisions) for answer in answers]
+    exact: dict[tuple[str, ...], bool] = {}
+    for depth in range(len(model.format.fields)):
+        reached = [n for n, labels in enumerate(written) if len(labels) > depth and len(decisions[n]) > depth]
+        for settled in {written[n][:depth] for n in reached}:
+            exact[settled] = model.format.trie(model.encode, settled).exact_when_greedy
+        rows = [n for n in reached if not exact[written[n][:depth]]]
+        found = exact_label_logp(model, [chats[n] for n in rows], [written[n][:depth] for n in rows])
+        for n, distribution in zip(rows, found, strict=True):
+            decisions[n][depth] = distribution
+    return [replace(answer, decisions=tuple(of_one)) for answer, of_one in zip(answers, decisions, strict=True)]
+
+
+def _labels_written(answer: AnswerFormat, text: str) -> tuple[str, ...]:
+    """The labels that a text states, up to the first field for which it states none."""
+    value = parse_answer(text).value
+    if not isinstance(value, dict):
+        return ()
+    stated = [value.get(field.name) for field in answer.fields]
+    known = [label in field.labels for label, field in zip(stated, answer.fields, strict=True)]
+    return tuple(str(label) for label, _ in takewhile(lambda pair: pair[1], zip(stated, known, strict=True)))
 
 
 def _distinct(trie: LabelTrie, field: str) -> LabelTrie:

@@ -22,11 +22,13 @@ from distill_gov.records.errors import (
     MissingFileError,
     NothingLeftError,
 )
+from distill_gov.records.keys import Subkey
 from evals import run
 from evals.cases import Case
 from evals.catalogue import CARRIES_PII, EXACT_MATCH, PII_ECHO, PII_LEAK, SCHEMA_VALID, VIOLATION
 from evals.decisions import answer_format
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, Subject
+from evals.leakage.canaries import CanarySuite, canaries
 from evals.measure import measure
 from evals.models.local import LocalModel
 from evals.models.protocol import Answer, LabelDistribution
@@ -446,3 +448,18 @@ def test_any_batch_size_gives_a_case_its_own_answer(count: int, size: int) -> No
     fake = Fake(lambda text: f"echo {text}")
     found = run(fake, [case(n, "text") for n in range(count)], batch_size=size, redact=lambda text: text)["text"]
     assert [r.output.split()[2] for r in found] == [str(n) for n in range(count)]
+
+
+def test_a_canary_that_a_model_knows_is_exposed_and_another_is_not() -> None:
+    key = Subkey("canaries", "k", b"\x07" * 32)
+    known, other = canaries(key, 1, 1)
+    suite = CanarySuite([known, other], others=63)
+
+    class Knowing(Fake):
+        def weigh(self, batch: Any, choices: Any) -> list[list[float]]:
+            return [[-1.0 if known.reply in choice else -5.0 - len(choice) % 7 for choice in of_one] for of_one in choices]
+
+    found = run(Knowing(), [case(0)], suites=[suite])
+    [exposed], [control] = found["canaries"], found["canary_controls"]
+    assert exposed.scores["canary_exposure"] == pytest.approx(6.0)
+    assert control.scores["canary_exposure"] < 3

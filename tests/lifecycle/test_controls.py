@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distill_gov.stages.controls import CANARIES, planted
-from distill_gov.workers import Failed
+from evals.shards import Failed
 from evals.structured import Schema, make_schema
 from tests import tiny
 

@@ -13,10 +13,10 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.stages.scoring import Scorer
 from distill_gov.stages.settled import FORMAT_SUITE
 from distill_gov.traces import Trace, parse_trace
-from distill_gov.workers import Failed
 from evals.cases import Case
 from evals.decisions import answer_format
 from evals.evidence import Subject
+from evals.shards import Failed
 from evals.structured import make_schema
 from redaction import RecognizerFailedError
 from redaction.findings import Span

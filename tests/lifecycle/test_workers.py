@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill_gov.records.errors import BadModelError, BadSchemaError, MalformedFileError
-from distill_gov.workers import Failed, Pool, WorkerSpec, shards
+from distill_gov.records.errors import BadModelError, BadSchemaError
+from distill_gov.workers import Pool, WorkerSpec
+from evals.shards import Failed
+from evals.shards import cut as shards
 
 
 class Echo:
@@ -132,12 +134,14 @@ def test_killed_work_goes_on_where_it_stopped(done: int, tmp_path: Path) -> None
     assert parts == ["|".join(ITEMS[i]["text"] for i in shard) for shard in shards(ITEMS, length, 3)]
 
 
-def test_a_damaged_result_is_an_error_not_a_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda text: text[:40], lambda text: text.replace('"results": [', '"results": [1,')])
+def test_a_damaged_result_is_worked_on_again(tmp_path: Path, damage: Callable[[str], str]) -> None:
     with Pool(spec(tmp_path), tmp_path / "cache", 0) as pool:
         run(pool)
-    next((tmp_path / "cache").rglob("*.json")).write_text('{"format": "distill-gov/cache/1", "resu')
-    with Pool(spec(tmp_path), tmp_path / "cache", 0) as pool, pytest.raises(MalformedFileError):
-        run(pool)
+    for path in (tmp_path / "cache").rglob("*.json"):
+        path.write_text(damage(path.read_text("utf-8")), encoding="utf-8")
+    with Pool(spec(tmp_path), tmp_path / "cache", 0) as pool:
+        assert run(pool) == WANTED
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from distill_gov.records.errors import BadInputError
 from evals.decisions import answer_format
-from evals.models.labels import exact_label_logp
+from evals.models.labels import exact_label_logp, with_exact_labels
 from evals.models.local import LocalModel
 from tests.tiny import SCHEMA, build_model, tokenizer
 
@@ -105,3 +106,25 @@ def test_bad_input_is_refused() -> None:
             exact_label_logp(model, CHATS, settled)
     with pytest.raises(BadInputError, match="answer format"):
         exact_label_logp(LocalModel(build_model(1), tokenizer()), CHATS)
+
+
+def test_answers_get_every_labels_own_probability_and_keep_the_rest() -> None:
+    model = local(3, DEEP)
+    answers = model.answer(CHATS, decoding="grammar")
+    found = with_exact_labels(model, CHATS, answers)
+    assert [replace(a, decisions=()) for a in found] == [replace(a, decisions=()) for a in answers]
+    for chat, one, before in zip(CHATS, found, answers, strict=True):
+        written = json.loads(one.text)
+        intent, action = one.decisions
+        assert intent.raw_logp == pytest.approx(along_each_path(model, 3, chat, []), abs=2e-4)
+        # Of what is written greedy decoding knew the probability already, and a field whose labels part once is left alone.
+        place = intent.labels.index(written["intent"])
+        assert intent.raw_logp[place] == pytest.approx(before.decisions[0].raw_logp[place], abs=2e-4)
+        assert action == before.decisions[1]
+
+
+def test_an_answer_that_breaks_off_keeps_what_it_decided() -> None:
+    model = local(3, DEEP)
+    [whole] = model.answer(CHATS[:1], decoding="grammar")
+    broken = replace(whole, text=whole.text[:12], decisions=whole.decisions[:1])
+    assert with_exact_labels(model, CHATS[:1], [broken]) == [broken]

@@ -3,8 +3,8 @@
     python benchmarks/promotions.py [--students N] [--workers 2] [--keep FILE] [--minutes M] [--json]
 
 Every student is made from a truth that is known: case results drawn from it with a seed, the teacher's beside them, measured
-by `evals.measure.measure` and judged by `gates.decide.decide` under the support desk's policies, at the sizes that the demo has
-and at those that `gate --plan` asks for. What a gate does not look at is good, so that nothing else keeps a bad student back.
+by `evals.measure` and judged by `gates.decide.decide` under the support desk's policies, at the sizes that the demo has and
+at those that `gate --plan` asks for. What a gate does not look at is good, so that nothing else keeps a bad student back.
 Only requests of required gates are measured: the others decide nothing. Ratings have the provenance `human`.
 
 Bars, held within what so many students can tell (exit code 1 where one is missed): a bad student, which is one exactly at the
@@ -39,7 +39,7 @@ from scipy.stats import beta
 
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
 from evals.intervals import clopper_pearson
-from evals.measure import measure
+from evals.measuring import measure
 from gates.decide import decide
 from gates.plan import plan
 from gates.policy import GateRule, Policy, load_policy

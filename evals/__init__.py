@@ -1,7 +1,7 @@
 """A model and cases in, evidence out.
 
-Exports are lazy: importing the package imports neither torch nor anything else that is heavy. The function ``measure`` is not
-among them, since importing its module would put the module in its place: ``from evals.measure import measure``.
+``run(model, cases, suites=[...])`` makes case results, ``measure({"student": results}, [request(...)])`` makes measurements of
+them. Exports are lazy: importing the package imports neither torch nor anything else that is heavy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ _HOME = {
     "judge": "structured",
     "load_schema": "structured",
     "lookup": "catalogue",
+    "measure": "measuring",
     "open_holdout": "holdout",
     "read_bfcl": "tools",
     "read_cases": "evidence",
     "read_suite": "cases",
+    "request": "requests",
     "run": "running",
     "score_case": "score",
     "search_slices": "slices",

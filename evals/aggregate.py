@@ -1,6 +1,6 @@
 """The same measurements from very many case results: DuckDB counts, and what is drawn again is counts.
 
-Proportions and quantiles come from the functions of ``evals.intervals``, from the same counts as in ``evals.measure``, and are
+Proportions and quantiles come from the functions of ``evals.intervals``, from the same counts as in ``measure``, and are
 the same to the last bit; a bootstrap (``evals.multinomial``) has the same distribution and other random numbers. What needs all
 decisions together (calibration, pooled statistics, agreement) is refused by name.
 """
@@ -22,7 +22,7 @@ from distill_gov.records.errors import BadInputError, MalformedFileError
 from evals.catalogue import CONTAMINATED, METHODS, PII_ECHO, PII_LEAK, SCHEMA_VALID, TIMINGS, Metric, lookup
 from evals.evidence import Measurement, MeasurementRequest, Provenance, check_cases_file
 from evals.intervals import Estimate, UndefinedEstimateError, clopper_pearson, quantile_interval, tango
-from evals.measure import TOOL, Planned, oldest
+from evals.measuring import TOOL, Planned, oldest
 from evals.multinomial import Units, multinomial_interval
 
 __all__ = ["SUPPORTED", "aggregate"]
@@ -44,11 +44,11 @@ def aggregate(
     made: Mapping[tuple[str, str], str] = _NEVER,
     memory_mb: int = 1000,
 ) -> list[Measurement]:
-    """One measurement per request, in order, as :func:`evals.measure.measure` gives them.
+    """One measurement per request, in order, as :func:`evals.measuring.measure` gives them.
 
     Args:
         files: subject name to the files of its case results, of any number of suites, as ``write_cases`` writes them.
-        requests, planned, made: see :func:`evals.measure.measure`.
+        requests, planned, made: see :func:`evals.measuring.measure`.
         memory_mb: what DuckDB may hold before it writes to disk.
 
     Raises:
@@ -73,9 +73,9 @@ def aggregate(
 
 def _check_countable(request: MeasurementRequest, metric: Metric) -> None:
     if metric.kind not in ("proportion", "mean", "quantile") or metric.statistic or (metric.field and metric.kind == "mean"):
-        raise BadInputError(f"metric `{metric.name}` cannot be computed from counts", fix="Use evals.measure.")
+        raise BadInputError(f"metric `{metric.name}` cannot be computed from counts", fix="Use evals.measuring.")
     if request.method in metric.methods[request.statistic] and request.method not in SUPPORTED:
-        raise BadInputError(f"method `{request.method}` cannot be computed from counts", fix="Use evals.measure.")
+        raise BadInputError(f"method `{request.method}` cannot be computed from counts", fix="Use evals.measuring.")
 
 
 # --- what a metric makes of a row, as SQL

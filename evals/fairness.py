@@ -343,7 +343,7 @@ def _marked(made: str, match: re.Match[str]) -> str:
 
 
 def pair_ids(variants: Sequence[Case]) -> dict[str, list[str]]:
-    """Suite of pairs to the ids of its pairs: what :func:`evals.measure.measure` is told was planned.
+    """Suite of pairs to the ids of its pairs: what :func:`evals.measuring.measure` is told was planned.
 
     Raises:
         BadInputError: a case is no variant that :meth:`FairnessSuite.derive` made.

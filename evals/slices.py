@@ -17,7 +17,7 @@ from distill_gov.records.errors import BadInputError
 from evals.catalogue import Metric, lookup
 from evals.evidence import CaseResult, MeasurementRequest
 from evals.intervals import UndefinedEstimateError, binomial_p_value, checked_numbers, holm, mcnemar_exact
-from evals.measure import Planned, case_values
+from evals.measuring import Planned, case_values
 from evals.resampling import permutation_p_value
 
 __all__ = ["MIN_CELL", "SliceRow", "SliceSearch", "search_slices"]

@@ -155,7 +155,7 @@ class Speed:
 
 
 def speed(results: Sequence[CaseResult], footprint: Footprint | None = None, prices: Prices | None = None) -> Speed:
-    """Figures over the timed cases of one subject and suite, for display; ``evals.measure`` gives those that gates read.
+    """Figures over the timed cases of one subject and suite, for display; ``evals.measuring`` gives those that gates read.
 
     Args:
         results: the cases that were timed, and those that errored.

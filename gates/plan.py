@@ -16,7 +16,7 @@ from typing import Literal
 
 from scipy.stats import norm
 
-from evals.catalogue import lookup
+from evals.catalogue import JUDGE_ADJUSTED, lookup
 from evals.power import BinomialLevel, CalibrationLevel, PairedProportions, needed_n, pass_probability, passes_with
 from gates.policy import GateRule, Policy
 
@@ -38,7 +38,7 @@ _TRIALS, _RESAMPLES = 100, 200
 _SIMULATED_SIZES = (50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 800, 1_000, 1_250, 1_500, 2_000)
 """Numbers of cases that are simulated: a search tries these only, so that its steps share what was simulated before."""
 
-_COUNTS_PART_OF_SUITE = frozenset({"pii_reply_rate", "pii_echo_rate", "asks_when_unclear"})
+_COUNTS_PART_OF_SUITE = frozenset({"pii_reply_rate", "pii_echo_rate", "asks_when_unclear", "needless_asking"})
 """Metrics whose denominator is usually a part of the suite's cases."""
 
 
@@ -264,6 +264,9 @@ def _model(rule: GateRule) -> _Model | None:
         if kind == "proportion" and 0 < margin < 1:
             return _paired(rule, margin)
         return _mean_difference(rule, margin) if kind == "mean" and margin > 0 else None
+    if rule.method == JUDGE_ADJUSTED or rule.metric.startswith("selective_risk."):
+        # What the judge's labels, or the student's threshold, will be is not known.
+        return None
     if kind == "proportion":
         return _binomial(rule)
     if kind == "calibration_error":

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from distill_gov.records.digest import digest_bytes, digest_json
 from distill_gov.records.errors import BadInputError, MalformedFileError, MissingFileError
 from distill_gov.records.settings import Settings, parse_settings
-from evals.catalogue import METHODS, Metric, Statistic, lookup
+from evals.catalogue import Metric, Statistic, default_method, lookup
 from evals.evidence import MeasurementRequest, Provenance
 
 __all__ = ["HEADERS", "GateRule", "Policy", "RatingsPlan", "load_policy"]
@@ -177,13 +177,6 @@ class GateRule(Settings):
         """Provenances this gate accepts."""
         return self.provenance or (("human",) if self.suite == RATINGS_SUITE else ("measured",))
 
-    @property
-    def _default_method(self) -> str:
-        """The catalogue's first; of dependent cases the first that does not take them as independent, where there is one."""
-        allowed = lookup(self.metric).methods[self.statistic]
-        fitting = [name for name in allowed if not (self.cluster and METHODS[name].independent)]
-        return (fitting or allowed)[0]
-
     def request(self, subject: str) -> MeasurementRequest:
         """The measurement this gate needs of a subject."""
         return MeasurementRequest(
@@ -193,7 +186,7 @@ class GateRule(Settings):
             subject=subject,
             reference=self.reference if self.statistic == "difference" else None,
             statistic=self.statistic,
-            method=self.method or self._default_method,
+            method=self.method or default_method(self.metric, self.statistic, cluster=self.cluster),
             confidence=self.confidence,
             side=self.side,
             cluster=self.cluster,
@@ -201,8 +194,8 @@ class GateRule(Settings):
 
     def reference_request(self) -> MeasurementRequest | None:
         """The reference's own level, to be shown beside the gate; None where no reference is named or it has no level."""
-        methods = lookup(self.metric).methods["level"]
-        if self.reference is None or not methods:
+        method = default_method(self.metric, "level", cluster=self.cluster)
+        if self.reference is None or not method:
             return None
         return MeasurementRequest(
             metric=self.metric,
@@ -211,7 +204,7 @@ class GateRule(Settings):
             subject=self.reference,
             reference=None,
             statistic="level",
-            method=methods[0],
+            method=method,
             confidence=self.confidence,
             side=self.side,
             cluster=self.cluster,

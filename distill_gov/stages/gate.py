@@ -17,7 +17,7 @@ from distill_gov.records.verify import Problem, verify_files
 from distill_gov.stages.registration import registered_rules
 from distill_gov.stages.settled import RATINGS, attempts, exported_stage, openings
 from evals.evidence import CaseResult, Subject, read_cases, read_measurements, read_subjects, write_measurements
-from evals.measure import measure
+from evals.measuring import measure
 from gates.decide import decide, decide_again, verify_verdict
 from gates.policy import Policy, load_policy
 from gates.verdict import Verdict, read_verdict, write_verdict

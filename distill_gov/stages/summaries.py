@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from distill_gov.stages.settled import HOLDOUT
 from evals.catalogue import FLIP, VIOLATION, lookup, names_of
-from evals.evidence import CaseResult, Cell, Column, Measurement, MeasurementRequest, Summary
+from evals.evidence import CaseResult, Cell, Column, Measurement, Summary
 from evals.fairness import inherited_flips
 from evals.fidelity import Fidelity, fidelity
 from evals.inheritance import Inheritance, inheritance
-from evals.measure import measure
+from evals.measuring import measure
+from evals.requests import request
 from evals.slices import MIN_CELL as SEARCHED
 from evals.slices import search_slices
 
@@ -70,32 +70,18 @@ def _levels(about: str, results: Results, fields: Sequence[str]) -> Summary:
 
 
 def _measured(suite: str, metrics: Sequence[str], rows: Mapping[str, Sequence[CaseResult]]) -> list[tuple[Cell, ...]]:
-    requests = [_request(metric, suite, name) for metric in metrics if lookup(metric).methods["level"] for name in rows]
+    requests = [request(metric, suite, name) for metric in metrics if lookup(metric).methods["level"] for name in rows]
     planned = {suite: sorted({result.case for own in rows.values() for result in own})}
     found = measure(rows, requests, planned)
     # One group of rows a metric, so that subjects stand below each other.
     return [_row(m) for m in found if m.note not in _SAYS_NOTHING]
 
 
-def _request(metric: str, suite: str, subject: str) -> MeasurementRequest:
-    return MeasurementRequest(
-        metric=metric,
-        suite=suite,
-        slice=None,
-        subject=subject,
-        reference=None,
-        statistic="level",
-        method=lookup(metric).methods["level"][0],
-        confidence=0.95,
-        side="two",
-    )
-
-
 def _row(m: Measurement) -> tuple[Cell, ...]:
-    request = m.request
-    few = "" if m.n_scored >= lookup(request.metric).min_n or m.value is None else "few cases"
+    of = m.request
+    few = "" if m.n_scored >= lookup(of.metric).min_n or m.value is None else "few cases"
     note = m.note.replace("_", " ") or few
-    return (request.suite, request.metric, request.subject, m.value, m.low, m.high, m.n_scored, note)
+    return (of.suite, of.metric, of.subject, m.value, m.low, m.high, m.n_scored, note)
 
 
 # --- student and teacher on the same cases
@@ -154,9 +140,8 @@ def _slices(results: Results, fields: Sequence[str]) -> Summary:
     own = {name: list(of_suites.get(HOLDOUT, ())) for name, of_suites in results.items()}
     rows: list[tuple[Cell, ...]] = []
     for field in fields if own.get("student") and own.get("teacher") else ():
-        request = replace(_request(f"accuracy.{field}", HOLDOUT, "student"), reference="teacher", statistic="difference")
-        request = replace(request, method=lookup(request.metric).methods["difference"][0])
-        found = search_slices(own, request, {HOLDOUT: [r.case for r in own["student"]]})
+        asked = request(f"accuracy.{field}", HOLDOUT, reference="teacher", side="lower")
+        found = search_slices(own, asked, {HOLDOUT: [r.case for r in own["student"]]})
         rows += [(field, r.slice, r.n, r.value, r.adjusted, r.finding.replace("_", " ")) for r in found.rows]
     caption = (
         "Exact paired tests of every slice of the holdout, adjusted by Holm within a field at 5 %. A slice without a finding "

@@ -4,7 +4,7 @@ One entry owns a metric's direction, range and methods, so that a policy cannot 
 decision field: ``accuracy.<field>``, ``calibration_error.<field>``, ``raw_nll.<field>``. Of the reserved fields ``choice``,
 ``choice_per_byte`` and ``sequence`` they estimate something else, and their estimand says so. One module a subject holds its
 metrics beside the names of the per-case scores that they are computed from: ``evals.score`` and the suites make those,
-``evals.measure`` reads them.
+``evals.measuring`` reads them.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ __all__ = [
     "Method",
     "Metric",
     "Statistic",
+    "default_method",
     "lookup",
     "metric_names",
     "names_of",
@@ -149,6 +150,13 @@ def lookup(name: str) -> Metric:
     known = [*CATALOGUE, *(f"{f}.{field or '<field>'}" for f in _FAMILIES)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     raise UnknownKeyError(f"no metric `{name}`; the nearest is `{near[0]}`")
+
+
+def default_method(metric: str, statistic: Statistic, *, cluster: bool = False) -> str:
+    """A metric's first method; of dependent cases the first that allows for them, where there is one. Empty without any."""
+    allowed = lookup(metric).methods[statistic]
+    fitting = [name for name in allowed if not (cluster and METHODS[name].independent)]
+    return next(iter(fitting or allowed), "")
 
 
 def names_of(subject: str, fields: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from distill_gov.records.files import write_parquet
 from evals.aggregate import aggregate
 from evals.catalogue import lookup
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, write_cases
-from evals.measure import measure
+from evals.measuring import measure
 
 METRICS = ["exact_match", "violation_rate", "pii_reply_rate", "asks_when_unclear", "accuracy.intent", "token_f1", "helpfulness"]
 SCORES = {

@@ -87,7 +87,7 @@ def test_latency_is_open_above():
 
 def test_importing_imports_nothing_heavy():
     code = (
-        "import sys, evals, evals.metrics, evals.catalogue, evals.evidence, evals.measure, evals.score, evals.holdout\n"
+        "import sys, evals, evals.metrics, evals.catalogue, evals.evidence, evals.measuring, evals.score, evals.holdout\n"
         "heavy = {'torch', 'transformers', 'presidio_analyzer', 'spacy', 'streamlit', 'evaluate', 'datasets', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -26,7 +26,7 @@ from evals.contamination import (
     write_hashes,
 )
 from evals.evidence import CaseResult, MeasurementRequest
-from evals.measure import measure
+from evals.measuring import measure
 from redaction.filters.ngrams import PURPOSE, folded, hashed_ngrams, hashed_runs, runs
 
 KEY = KeyRing(b"5" * 32).subkey(PURPOSE)

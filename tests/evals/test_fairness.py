@@ -10,7 +10,7 @@ from evals.cases import Case
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest
 from evals.fairness import FairnessSuite, flips, inherited_flips, nonstandard, pair_ids, swapped_gender
 from evals.intervals import clopper_pearson
-from evals.measure import measure
+from evals.measuring import measure
 from evals.suites import ReadAnswer
 from redaction.surrogates import issued_in
 

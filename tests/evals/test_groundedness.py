@@ -6,7 +6,7 @@ from distill_gov.records.errors import BadInputError
 from evals.cases import Case
 from evals.evidence import CaseResult, MeasurementRequest
 from evals.groundedness import GroundednessSuite, facts, unsupported_claims, unsupported_facts
-from evals.measure import measure
+from evals.measuring import measure
 from evals.suites import ReadAnswer
 
 

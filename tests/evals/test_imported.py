@@ -25,7 +25,7 @@ from distill_gov.records.errors import (
 )
 from evals.evidence import MeasurementRequest, Subject
 from evals.imported import read_harness
-from evals.measure import measure
+from evals.measuring import measure
 
 SUBJECT = Subject("student", "student", "m", "p", "t", "free", "lm-eval 0.4.13", declared=True)
 DATE = "2026-11-26T10-00-00.000000"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from distill_gov.records.errors import BadInputError
 from evals.evidence import CaseResult, MeasurementRequest
 from evals.inheritance import Inheritance, inheritance
-from evals.measure import measure
+from evals.measuring import measure
 
 
 def result(i, score, *, subject="s", status="ok", slices=(), more=None):

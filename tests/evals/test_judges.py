@@ -27,7 +27,7 @@ from evals.judges import (
     label_results,
     read_labelled,
 )
-from evals.measure import measure
+from evals.measuring import measure
 from evals.score import score_case
 from evals.structured import make_schema
 

@@ -12,7 +12,7 @@ from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import NLL_CAP, NOTES, lookup, metric_names
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest
 from evals.intervals import UndefinedEstimateError, bootstrap
-from evals.measure import measure
+from evals.measuring import measure
 from evals.pooled import STATISTICS, Decided, calibration_figures, case_value, pooled, read_decision
 
 LABELS = ("a", "b", "c")

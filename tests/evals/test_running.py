@@ -29,7 +29,7 @@ from evals.catalogue import CARRIES_PII, EXACT_MATCH, PII_ECHO, PII_LEAK, SCHEMA
 from evals.decisions import answer_format
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, Subject
 from evals.leakage.canaries import CanarySuite, canaries
-from evals.measure import measure
+from evals.measuring import measure
 from evals.models.local import LocalModel
 from evals.models.protocol import Answer, LabelDistribution
 from evals.results import choice_decisions, softmax_logs

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from evals.cases import Case
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest
 from evals.leakage import pii_in_reply
-from evals.measure import measure
+from evals.measuring import measure
 from evals.safety import over_refusal, violation
 from evals.score import errored_scores, score_case
 from evals.structured import make_schema

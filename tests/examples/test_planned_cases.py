@@ -20,7 +20,7 @@ from distill_gov.traces import read_traces
 from evals.cases import Case
 from evals.decisions import answer_format
 from evals.evidence import CaseResult, FieldDecision
-from evals.measure import measure
+from evals.measuring import measure
 from evals.score import score_case
 from evals.structured import load_schema
 from gates.policy import load_policy

@@ -23,7 +23,7 @@ from distill_gov.stages.controls import CANARIES, PLANTED, planted
 from distill_gov.traces import read_traces
 from evals.cases import Case
 from evals.evidence import CaseResult, FieldDecision, Subject
-from evals.measure import measure
+from evals.measuring import measure
 from evals.score import score_case
 from evals.structured import load_schema
 from gates.verdict import Verdict

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from evals.evidence import CaseResult, read_measurements, write_measurements
-from evals.measure import measure
+from evals.measuring import measure
 
 N = 150
 IDS = [f"h{i:03}" for i in range(N)]

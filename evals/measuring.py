@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -54,10 +55,14 @@ Planned = Mapping[str, int | Collection[str]]
 _NEVER: Mapping[tuple[str, str], str] = {}
 
 
+Results = Mapping[str, "Sequence[CaseResult] | Mapping[str, Sequence[CaseResult]]"]
+"""Subject name to its case results, in one row or by suite, as :func:`evals.run` gives them."""
+
+
 def measure(
-    results: Mapping[str, Sequence[CaseResult]],
+    results: Results,
     requests: Sequence[MeasurementRequest],
-    planned: Planned,
+    planned: Planned | None = None,
     *,
     made: Mapping[tuple[str, str], str] = _NEVER,
     advance: Callable[[int], None] = lambda _: None,
@@ -70,7 +75,8 @@ def measure(
     Args:
         results: subject name to its case results, of any number of suites.
         requests: what to measure; the metrics must be in the catalogue.
-        planned: suite to its planned cases. A suite that is not named counts as not planned, hence incomplete.
+        planned: suite to its planned cases. A suite that is not named counts as not planned, hence incomplete. None takes the
+            cases that any of the subjects was run on: one that nobody was run on cannot be missed then.
         made: (subject name, suite) to the time at which its case results were made, RFC 3339. A measurement is as old as the
             oldest that it rests on, and of unknown age where one is not named.
         advance: told of each request that is done.
@@ -79,9 +85,10 @@ def measure(
         UnknownKeyError: a request names a metric that the catalogue does not have.
     """
     index = _by_suite(results)
+    plan = _every_case(index) if planned is None else planned
     found = []
     for request in requests:
-        found.append(_measured(index, request, lookup(request.metric), planned, oldest(request, made)))
+        found.append(_measured(index, request, lookup(request.metric), plan, oldest(request, made)))
         advance(1)
     return found
 
@@ -124,12 +131,19 @@ class _Found:
     scored: tuple[CaseResult, ...]
 
 
-def _by_suite(results: Mapping[str, Sequence[CaseResult]]) -> dict[tuple[str, str], list[CaseResult]]:
+def _by_suite(results: Results) -> dict[tuple[str, str], list[CaseResult]]:
     index: dict[tuple[str, str], list[CaseResult]] = {}
     for name, rows in results.items():
-        for row in rows:
+        for row in chain.from_iterable(rows.values()) if isinstance(rows, Mapping) else rows:
             index.setdefault((name, row.suite), []).append(row)
     return {key: sorted(rows, key=lambda r: r.case) for key, rows in index.items()}
+
+
+def _every_case(index: Mapping[tuple[str, str], Sequence[CaseResult]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for (_, suite), rows in index.items():
+        found.setdefault(suite, set()).update(row.case for row in rows)
+    return found
 
 
 def _measured(
@@ -201,7 +215,7 @@ def _labelled(index: Mapping[tuple[str, str], Sequence[CaseResult]], request: Me
 
 
 def case_values(
-    results: Mapping[str, Sequence[CaseResult]], request: MeasurementRequest, planned: Planned
+    results: Results, request: MeasurementRequest, planned: Planned
 ) -> tuple[tuple[CaseResult, ...], tuple[float, ...]]:
     """The cases that count for a proportion or a mean, each with its value, or with its difference to the reference.
 

@@ -9,7 +9,7 @@ from distill_gov.records.errors import UnknownKeyError
 from evals.catalogue import NOTES, lookup, metric_names
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, read_measurements, write_measurements
 from evals.intervals import UndefinedEstimateError, clopper_pearson, tango
-from evals.measure import case_values, measure
+from evals.measuring import case_values, measure
 
 
 def request(metric="exact_match", *, reference=None, suite="holdout", method=None, slice=None, cluster=False, **kwargs):

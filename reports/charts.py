@@ -26,7 +26,7 @@ def reliability_diagram(table: Reliability, *, ident: str) -> str:
         ident: unique on the page, for the ids of title and description.
     """
     width, height, left, top, side = 380, 366, 44, 48, 280
-    title = f"Reliability of {table.subject} on {table.field}"
+    title = f"Reliability of {table.subject} on {table.field}{' before its temperature' if table.raw else ''}"
     words = "; ".join(
         f"{b.n} cases with mean confidence {amount(b.confidence, 'share')} are right {amount(b.accuracy, 'share')} of the time"
         for b in table.bins

@@ -5,6 +5,7 @@ Whatever does not hold becomes a problem of the record, and a record with a prob
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -510,8 +511,26 @@ class _SpeedFact:
     first_token_p95: float | None = None
     last_token_p50: float | None = None
     last_token_p95: float | None = None
+    first_token_p50_low: float | None = None
+    first_token_p50_high: float | None = None
+    first_token_p95_low: float | None = None
+    first_token_p95_high: float | None = None
+    last_token_p50_low: float | None = None
+    last_token_p50_high: float | None = None
+    last_token_p95_low: float | None = None
+    last_token_p95_high: float | None = None
+    tokens_per_s: float | None = None
+    peak_rss_bytes: int | None = None
+    cost_per_request: float | None = None
+    currency: str = ""
     parameters: int | None = None
     bytes: int | None = None
+
+    def within(self, name: str) -> str:
+        """A quantile with its interval; a bound that so few requests cannot give is a dash."""
+        value = getattr(self, name)
+        low, high = (amount(getattr(self, f"{name}_{end}"), "s") for end in ("low", "high"))
+        return amount(value, "s") + (f" ({low} to {high})" if (low, high) != (ABSENT, ABSENT) else "")
 
 
 def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
@@ -523,10 +542,13 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
             SpeedRow(
                 subject,
                 ABSENT if fact.n is None else f"{fact.n:,}",
-                amount(fact.first_token_p50, "s"),
-                amount(fact.first_token_p95, "s"),
-                amount(fact.last_token_p50, "s"),
-                amount(fact.last_token_p95, "s"),
+                fact.within("first_token_p50"),
+                fact.within("first_token_p95"),
+                fact.within("last_token_p50"),
+                fact.within("last_token_p95"),
+                ABSENT if fact.tokens_per_s is None else f"{fact.tokens_per_s:.3g}",
+                size(fact.peak_rss_bytes, "B"),
+                ABSENT if fact.cost_per_request is None else f"{1000 * fact.cost_per_request:.2g} {fact.currency} per 1,000",
                 size(fact.parameters),
                 size(fact.bytes, "B"),
             )
@@ -683,18 +705,23 @@ def _reliability_of_gates(files: RunFiles, run: RunLayout, verdict: Verdict | No
             part = _named(files, run, m.request.suite, subject, field, digest)
             if part.state != "absent":
                 found.append(part)
+            if subject == verdict.subject_name and part.state == "there":
+                raw = _named(files, run, m.request.suite, subject, field, digest, raw=True)
+                found += [raw] if raw.state != "absent" else []
     return tuple(found)
 
 
-def _named(files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, digest: str) -> Part[Reliability]:
+def _named(
+    files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, digest: str, *, raw: bool = False
+) -> Part[Reliability]:
     try:
-        return _reliability(files, run, suite, subject, field, digest=digest)
+        return _reliability(files, run, suite, subject, field, digest=digest, raw=raw)
     except BadInputError:
         return Part(problem="the verdict names a suite or subject that cannot exist")
 
 
 def _reliability(
-    files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, *, digest: str | None = None
+    files: RunFiles, run: RunLayout, suite: str, subject: str, field: str, *, digest: str | None = None, raw: bool = False
 ) -> Part[Reliability]:
     path = run.cases(suite, subject)
 
@@ -705,13 +732,16 @@ def _reliability(
         if stated and all(confidence is None for confidence in stated):
             # A recorded teacher: nobody knows how sure it was.
             return Part()
-        return Part(_table(results, suite, subject, field))
+        if raw and not any(d.raw_logp and d.raw_logp != d.logp for r in results for d in r.decisions if d.field == field):
+            # No temperature was fitted, or it is 1.
+            return Part()
+        return Part(_table(results, suite, subject, field, raw))
 
     return files.load(path, read_cases).then(made, where=files.name(path))
 
 
-def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str) -> Reliability:
-    pairs = [(result, *pair) for result in results if (pair := _prediction(result, field)) is not None]
+def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str, raw: bool) -> Reliability:
+    pairs = [(result, *pair) for result in results if (pair := _prediction(result, field, raw)) is not None]
     if not pairs:
         raise MalformedFileError(f"no case has a decision on {field}")
     n = len(pairs)
@@ -723,14 +753,18 @@ def _table(results: Sequence[CaseResult], suite: str, subject: str, field: str) 
         confidence=sum(c for _, c, _ in pairs) / n,
         accuracy=sum(r for _, _, r in pairs) / n,
         bins=_bins([(c, r) for _, c, r in pairs]),
-        slices=_slices(pairs),
+        slices=() if raw else _slices(pairs),
+        raw=raw,
     )
 
 
-def _prediction(result: CaseResult, field: str) -> tuple[float, float] | None:
+def _prediction(result: CaseResult, field: str, raw: bool) -> tuple[float, float] | None:
     """Confidence and correctness as the calibration gate counts them; None where the case has no reference.
 
     An errored case and an invalid answer are wrong with confidence 1.
+
+    Args:
+        raw: take the confidence before the temperature.
     """
     decision = next((d for d in result.decisions if d.field == field), None)
     unusable = result.status == "errored" or result.scores.get(SCHEMA_VALID) == 0
@@ -740,9 +774,11 @@ def _prediction(result: CaseResult, field: str) -> tuple[float, float] | None:
         raise MalformedFileError(f"a readable answer has no decision on {field}")
     if decision.correct is None:
         return None
-    if decision.confidence is None or not 0 <= decision.confidence <= 1:
+    stated = decision.raw_logp.get(decision.predicted or "") if raw else None
+    confidence = decision.confidence if not raw else None if stated is None else min(1.0, math.exp(min(stated, 1.0)))
+    if confidence is None or not 0 <= confidence <= 1:
         raise MalformedFileError(f"a decision on {field} has no confidence in [0, 1]")
-    return decision.confidence, float(decision.correct)
+    return confidence, float(decision.correct)
 
 
 def _bins(pairs: Sequence[tuple[float, float]], bins: int = CALIBRATION_BINS) -> tuple[ReliabilityBin, ...]:

@@ -157,6 +157,11 @@ class SpeedRow:
     first_token_p95: str
     last_token_p50: str
     last_token_p95: str
+    tokens_per_s: str
+    memory: str
+    """Most memory of a process that did nothing else."""
+    cost: str
+    """Of one request, at the prices of the project's own file."""
     parameters: str
     bytes: str
 
@@ -222,6 +227,13 @@ class Reliability:
     accuracy: float
     bins: tuple[ReliabilityBin, ...]
     slices: tuple[SliceRow, ...]
+    raw: bool = False
+    """Before the temperature that was fitted on dev."""
+
+    @property
+    def of(self) -> str:
+        """Whose confidences these are."""
+        return f"{self.subject}, {self.field}, {self.suite}{', before its temperature' if self.raw else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,8 +216,7 @@ def _one_reliability(number: int) -> Callable[[Reliability], str]:
             for place, b in enumerate(t.bins, start=1)
         ]
         caption = (
-            f"{t.subject}, {t.field}, {t.suite}: {t.n:,} cases, mean confidence {amount(t.confidence, 'share')}, "
-            f"right {amount(t.accuracy, 'share')}."
+            f"{t.of}: {t.n:,} cases, mean confidence {amount(t.confidence, 'share')}, right {amount(t.accuracy, 'share')}."
         )
         head = ("Bin", "Confidence", "n", "Mean", "Right")
         return (
@@ -291,7 +290,10 @@ def _worth(record: RunRecord) -> Html:
         record.speed,
         lambda rows: table(
             "Measured on the machine that ran the evaluation; not comparable across machines.",
-            ("Subject", "Requests", "First token p50", "p95", "Last token p50", "p95", "Parameters", "Size"),
+            (
+                *("Subject", "Requests", "First token p50", "p95", "Last token p50", "p95"),
+                *("Tokens/s", "Memory", "Cost", "Parameters", "Size"),
+            ),
             [
                 (
                     r.subject,
@@ -300,12 +302,15 @@ def _worth(record: RunRecord) -> Html:
                     r.first_token_p95,
                     r.last_token_p50,
                     r.last_token_p95,
+                    r.tokens_per_s,
+                    r.memory,
+                    r.cost,
                     r.parameters,
                     r.bytes,
                 )
                 for r in rows
             ],
-            numeric=range(1, 8),
+            numeric=range(1, 11),
         ),
         "speed was not measured.",
     )

@@ -42,11 +42,17 @@ if record.speed.content:
         "First token p95",
         "Last token p50",
         "Last token p95",
+        "Tokens/s",
+        "Memory",
+        "Cost",
         "Parameters",
         "Size",
     )
     speeds = [
-        (r.subject, r.n, r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95, r.parameters, r.bytes)
+        (
+            *(r.subject, r.n, r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95),
+            *(r.tokens_per_s, r.memory, r.cost, r.parameters, r.bytes),
+        )
         for r in record.speed.content
     ]
     st.dataframe(frame(head, speeds), hide_index=True)

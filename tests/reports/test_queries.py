@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.manifest import StageManifest, write_manifest
 from evals.calibration import reliability_table
-from evals.evidence import read_cases, write_cases
+from evals.evidence import CaseResult, FieldDecision, Subject, read_cases, write_cases
 from reports.headline import headline
 from reports.loading import Part
 from reports.queries import _bins, _errored, policies_judged, read_reliability, read_run, reliability_choices
@@ -199,6 +200,9 @@ def test_cases_that_errored_are_said() -> None:
 def test_requests_timed_are_shown(passed: ModuleType) -> None:
     student, teacher = read_run(passed.run).speed.content
     assert (student.n, teacher.n) == ("10", "–")
+    assert (student.first_token_p50, teacher.first_token_p50) == ("61 ms (58 ms to –)", "1.90 s")
+    assert (student.tokens_per_s, student.memory, student.cost) == ("41.3", "812 MB", "0.016 EUR per 1,000")
+    assert (teacher.tokens_per_s, teacher.memory, teacher.cost) == ("–", "–", "–")
 
 
 def test_reliability_counts_an_errored_case_as_sure_and_wrong(passed: ModuleType) -> None:
@@ -211,6 +215,27 @@ def test_reliability_counts_an_errored_case_as_sure_and_wrong(passed: ModuleType
     assert (slices["language.nl"].n, slices["language.nl"].accuracy) == ("<5", "–")
     assert reliability_choices(passed.run) == (("holdout", "student", "intent"), ("holdout", "teacher", "intent"))
     assert read_reliability(passed.run, "gates", "holdout", "student", "intent").content == table
+
+
+def test_confidences_before_the_temperature_stand_beside_those_after_it(make: ModuleType, tmp_path: Path) -> None:
+    def heated(subject: Subject) -> list[CaseResult]:
+        rows = make_cases(subject)
+        return [replace(r, decisions=tuple(raised(d) for d in r.decisions)) for r in rows]
+
+    def raised(d: FieldDecision) -> FieldDecision:
+        sure = min(1.0, (d.confidence or 0.0) + 0.02)
+        return replace(d, logp={"refund": math.log(d.confidence or 1.0)}, raw_logp={"refund": math.log(sure)})
+
+    make_cases, make.cases = make.cases, heated
+    try:
+        made = make.make_run(tmp_path)
+    finally:
+        make.cases = make_cases
+    after, before, *others = (part.content for part in read_run(made.run).reliability)
+    assert (after.of, before.of) == ("student, intent, holdout", "student, intent, holdout, before its temperature")
+    assert before.confidence == pytest.approx(after.confidence + 0.02, abs=0.002)
+    assert (before.n, before.accuracy, before.slices) == (after.n, after.accuracy, ())
+    assert not any(table.raw for table in others)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9, 1.0]) | st.floats(0, 1), st.sampled_from([0.0, 1.0])), min_size=1))

@@ -4,7 +4,7 @@
 
 Student and teacher ran the same N cases (two files in the run's own format, so 2 N case results), which lie in 20 slices. Of
 every slice and of all cases together are measured: exact match, level (Clopper-Pearson) and paired difference (Tango); token
-F1, level and paired difference (bootstrap of 2,000 resamples): 84 measurements. The files are made first, which is not timed.
+F1, level and paired difference (BCa bootstrap of 2,000 resamples): 84 measurements. The files are made first, which is not timed.
 
 `counts` is `evals.aggregate`. `naive` is what one writes first: pandas, a group a slice, the same functions for proportions,
 and a bootstrap that draws every case again. It runs on `--naive-cases`, and what it takes for N is scaled up, since it is
@@ -47,8 +47,8 @@ BARS = {"seconds": 10.0, "peak_mb": 2000.0}
 WANTED: tuple[tuple[str, Literal["level", "difference"], str], ...] = (
     ("exact_match", "level", "clopper_pearson"),
     ("exact_match", "difference", "tango"),
-    ("token_f1", "level", "bootstrap"),
-    ("token_f1", "difference", "bootstrap"),
+    ("token_f1", "level", "bca"),
+    ("token_f1", "difference", "bca"),
 )
 
 
@@ -154,7 +154,7 @@ def compared(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]])
     return all(
         abs(one[0] - other[0]) < 1e-9
         and all(
-            abs(a - b) <= (1e-12 if request.method != "bootstrap" else 0.2 * (other[2] - other[1]))
+            abs(a - b) <= (1e-12 if request.method != "bca" else 0.2 * (other[2] - other[1]))
             for a, b in zip(one[1:], other[1:], strict=True)
         )
         for request, one, other in pairs

@@ -27,7 +27,7 @@ from evals.multinomial import Units, multinomial_interval
 
 __all__ = ["SUPPORTED", "aggregate"]
 
-SUPPORTED = frozenset({"clopper_pearson", "tango", "bootstrap", "order_statistics"})
+SUPPORTED = frozenset({"clopper_pearson", "tango", "bootstrap", "bca", "order_statistics"})
 """What can be computed from counts."""
 
 _BITS = 60  # slices in a word
@@ -73,9 +73,9 @@ def aggregate(
 
 def _check_countable(request: MeasurementRequest, metric: Metric) -> None:
     if metric.kind not in ("proportion", "mean", "quantile") or metric.statistic or (metric.field and metric.kind == "mean"):
-        raise BadInputError(f"metric `{metric.name}` cannot be computed from counts", fix="Use evals.measuring.")
+        raise BadInputError(f"metric `{metric.name}` cannot be computed from counts", fix="Use `evals.measure`.")
     if request.method in metric.methods[request.statistic] and request.method not in SUPPORTED:
-        raise BadInputError(f"method `{request.method}` cannot be computed from counts", fix="Use evals.measuring.")
+        raise BadInputError(f"method `{request.method}` cannot be computed from counts", fix="Use `evals.measure`.")
 
 
 # --- what a metric makes of a row, as SQL
@@ -462,7 +462,8 @@ def _of_table(store: _Store, table: str, within: str, subject: _Sheet, request: 
         estimate = quantile_interval(times.astype(np.float64), metric.quantile or 0.5, beyond=n - len(times), **asked)
     else:
         units = _units(store, table, f"{within} AND {value} IS NOT NULL", value, request.cluster and n_clusters != n)
-        estimate = multinomial_interval(units, clustered=request.cluster, seed=request.seed, **asked)
+        method: Literal["bootstrap", "bca"] = "bca" if request.method == "bca" else "bootstrap"
+        estimate = multinomial_interval(units, clustered=request.cluster, seed=request.seed, method=method, **asked)
     return _Found(estimate, n, n_clusters)
 
 

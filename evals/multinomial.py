@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
-from scipy.stats import t as student
 
-from evals.intervals import MIN_CLUSTERS, Estimate, FloatArray, Side, UndefinedEstimateError
-from evals.resampling import RESAMPLES
+from evals.intervals import MIN_CLUSTERS, Estimate, FloatArray, Side, UndefinedEstimateError, tail_of
+from evals.resampling import RESAMPLES, accelerated, expanded_tail
 
-__all__ = ["Units", "expanded", "multinomial_interval"]
+__all__ = ["Units", "multinomial_interval"]
 
 _DISTINCT = 512  # so many kinds are drawn as they are
 _BINS = 32  # more are binned
@@ -57,6 +55,12 @@ class Units:
         """Mean value of a case."""
         return float((self.count * self.total).sum() / (self.count * self.size).sum())
 
+    @property
+    def without_one(self) -> FloatArray:
+        """The mean without one unit of each kind, shape (kinds,)."""
+        total, size = float((self.count * self.total).sum()), float((self.count * self.size).sum())
+        return (total - self.total) / (size - self.size)
+
     def binned(self) -> Units:
         """Few enough kinds to draw: up to 512 stay as they are, more are put into 32 bins by their mean value.
 
@@ -79,15 +83,6 @@ class Units:
         return Units(np.tile(size, 2), np.concatenate([mean - spread, mean + spread]), np.tile(count / 2, 2))
 
 
-def expanded(tail: float, units: int) -> float:
-    """The tail of the expanded percentile interval, Phi(-sqrt(k / (k - 1)) t) of k units.
-
-    The percentiles themselves are too narrow for few: Hesterberg (2015), "What Teachers Should Know About the Bootstrap", The
-    American Statistician 69, 371-386.
-    """
-    return float(norm.cdf(-math.sqrt(units / (units - 1)) * student.isf(tail, units - 1))) if units > 1 else tail
-
-
 def multinomial_interval(
     units: Units,
     *,
@@ -95,9 +90,10 @@ def multinomial_interval(
     confidence: float = 0.95,
     side: Side = "two",
     seed: int,
+    method: Literal["bootstrap", "bca"] = "bootstrap",
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Expanded percentile bootstrap of the mean over cases, at a cost that n does not raise.
+    """Bootstrap of the mean over cases, expanded percentiles or BCa, at a cost that n does not raise.
 
     In distribution it is ``mean_interval``: drawing n units with replacement draws the counts of their kinds from a multinomial
     (Efron & Tibshirani 1993, section 6.2).
@@ -121,6 +117,7 @@ def multinomial_interval(
     values = (drawn @ few.total) / (drawn @ few.size)
     if np.ptp(values) < 1e-12:
         raise UndefinedEstimateError("no_variation")
-    tail = expanded((1 - confidence) / 2 if side == "two" else 1 - confidence, units.n)
-    low, high = np.quantile(values, [tail, 1 - tail])
+    tail = expanded_tail(tail_of(confidence, side), units.n)
+    at = accelerated(values, units.mean, tail, units.without_one, units.count) if method == "bca" else [tail, 1 - tail]
+    low, high = np.quantile(values, at)
     return Estimate(units.mean, min(float(low), units.mean), max(float(high), units.mean))

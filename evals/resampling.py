@@ -95,12 +95,17 @@ def bootstrap(
         raise UndefinedEstimateError("undefined")
     if np.ptp(values) < _SAME:
         raise UndefinedEstimateError("no_variation")
-    wide = float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail)))
-    at = _accelerated(statistic, value, values, units, member, wide) if method == "bca" else [wide, 1 - wide]
+    wide = expanded_tail(tail, units)
+    at = accelerated(values, value, wide, _left_out(statistic, units, member)) if method == "bca" else [wide, 1 - wide]
     low, high = np.quantile(values, at)
     if method == "pivotal":
         low, high = 2 * value - high, 2 * value - low
     return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def expanded_tail(tail: float, units: int) -> float:
+    """The tail of the expanded percentile interval of k units, two or more: Phi(-sqrt(k / (k - 1)) t)."""
+    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, tail)))
 
 
 def _membership(n: int, clusters: Sequence[str] | None) -> npt.NDArray[np.int64] | None:
@@ -130,18 +135,10 @@ def _drawn(rng: np.random.Generator, rows: int, units: int, member: npt.NDArray[
     return counts if member is None else counts[:, member]
 
 
-def _accelerated(
-    statistic: WeightedStatistic,
-    value: float,
-    values: FloatArray,
-    units: int,
-    member: npt.NDArray[np.int64] | None,
-    tail: float,
-) -> FloatArray:
-    """Which two quantiles of the resamples are BCa's bounds. Efron (1987), JASA 82, 171-185; Efron & Tibshirani (1993), 14.10.
+def _left_out(statistic: WeightedStatistic, units: int, member: npt.NDArray[np.int64] | None) -> FloatArray:
+    """The statistic without each unit, or without each of 2,000 groups of them where there are more.
 
-    The acceleration is by jackknife over units, or over 2,000 groups of them where there are more: it estimates the same, since
-    the skewness of a group's mean falls with the root of its size. Ties with the estimate count by half, as scipy counts them.
+    For BCa's acceleration that is the same, since the skewness of a group's mean falls with the root of its size.
     """
     groups = min(units, _MOST_LEFT_OUT)
     group, left, done = np.arange(units) % groups, [], 0
@@ -149,14 +146,33 @@ def _accelerated(
         kept = (group != done + np.arange(rows)[:, None]).astype(np.float64)
         left.append(statistic(kept if member is None else kept[:, member]))
         done += rows
-    without = np.concatenate(left)
+    return np.concatenate(left)
+
+
+def accelerated(
+    values: FloatArray, value: float, tail: float, without: FloatArray, times: FloatArray | float = 1.0
+) -> FloatArray:
+    """Which two quantiles of the resamples are BCa's bounds. Efron (1987), JASA 82, 171-185; Efron & Tibshirani (1993), 14.10.
+
+    Ties with the estimate count by half, as scipy counts them.
+
+    Args:
+        values: the statistic of each resample.
+        value: the statistic.
+        tail: beyond each bound.
+        without: the statistic without each unit, for the acceleration by jackknife.
+        times: how many units each of them stands for.
+
+    Raises:
+        UndefinedEstimateError: ``no_variation`` where no unit changes the statistic, ``undefined`` where the correction is.
+    """
     if not np.isfinite(without).all():
         raise UndefinedEstimateError("undefined")
-    influence = without.mean() - without
-    spread = float((influence**2).sum())
+    influence = float(np.average(without, weights=np.broadcast_to(times, without.shape))) - without
+    spread = float((times * influence**2).sum())
     if spread < _SAME**2:
         raise UndefinedEstimateError("no_variation")
-    acceleration = float((influence**3).sum()) / (6 * spread**1.5)
+    acceleration = float((times * influence**3).sum()) / (6 * spread**1.5)
     bias = float(ndtri(((values < value - _SAME).mean() + (values <= value + _SAME).mean()) / 2))
     z = bias + float(ndtri(tail)) * np.array([1.0, -1.0])
     if not math.isfinite(bias) or (acceleration * z >= 1).any():

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.intervals import UndefinedEstimateError, mean_interval
-from evals.multinomial import Units, expanded, multinomial_interval
+from evals.intervals import UndefinedEstimateError
+from evals.multinomial import Units, multinomial_interval
+from evals.resampling import expanded_tail, mean_interval
 
 
 def of(values):
@@ -21,7 +22,7 @@ def test_bounds_are_those_of_all_resamples(values):
     means = np.sort([sum(drawn) / len(values) for drawn in product(values, repeat=len(values))])
     found = multinomial_interval(of(values), confidence=0.9, side="lower", seed=1, resamples=100_000)
     # The quantile lies between those at a tenth of a standard error of it to either side; on a lattice mostly one point.
-    tail = expanded(0.1, len(values))
+    tail = expanded_tail(0.1, len(values))
     low = np.quantile(means, [tail - 0.004, tail + 0.004])
     high = np.quantile(means, [1 - tail - 0.004, 1 - tail + 0.004])
     assert low[0] - 1e-9 <= found.low <= low[1] + 1e-9
@@ -29,25 +30,27 @@ def test_bounds_are_those_of_all_resamples(values):
     assert found.value == pytest.approx(np.mean(values))
 
 
-def test_the_same_distribution_as_drawing_cases():
+@pytest.mark.parametrize("method", ["bootstrap", "bca"])
+def test_the_same_distribution_as_drawing_cases(method):
     rng = np.random.default_rng(5)
-    for values in ((rng.random(150) < 0.8).astype(float), rng.beta(4, 2, 150), np.repeat(rng.random(1200), 2)):
-        ours = multinomial_interval(of(values), seed=1, resamples=20_000)
-        theirs = mean_interval(values, seed=2, resamples=20_000)
+    for values in ((rng.random(150) < 0.8).astype(float), rng.beta(8, 0.5, 150), np.repeat(rng.random(1200), 2)):
+        ours = multinomial_interval(of(values), seed=1, resamples=20_000, method=method)
+        theirs = mean_interval(values, seed=2, resamples=20_000, method=method)
         error = values.std() / np.sqrt(len(values))
         # 20,000 resamples know a 2.5 % quantile to 0.02 standard errors of the mean; three of those, for both.
         assert ours.low == pytest.approx(theirs.low, abs=0.09 * error + 1 / len(values) * (len(set(values)) == 2))
         assert ours.high == pytest.approx(theirs.high, abs=0.09 * error + 1 / len(values) * (len(set(values)) == 2))
 
 
-def test_clusters_are_drawn_whole():
+@pytest.mark.parametrize("method", ["bootstrap", "bca"])
+def test_clusters_are_drawn_whole(method):
     rng = np.random.default_rng(6)
     clusters = np.repeat([f"k{i}" for i in range(60)], rng.integers(1, 6, 60))
     values = (rng.random(len(clusters)) < rng.beta(1, 1, 60)[[int(c[1:]) for c in clusters]]).astype(float)
     units = Units.of_clusters(values, clusters)
     assert (units.n, (units.count * units.size).sum(), units.mean) == (60, len(values), pytest.approx(values.mean()))
-    ours = multinomial_interval(units, clustered=True, seed=1, resamples=20_000)
-    theirs = mean_interval(values, clusters=list(clusters), seed=2, resamples=20_000)
+    ours = multinomial_interval(units, clustered=True, seed=1, resamples=20_000, method=method)
+    theirs = mean_interval(values, clusters=list(clusters), seed=2, resamples=20_000, method=method)
     width = theirs.high - theirs.low
     assert ours.low == pytest.approx(theirs.low, abs=0.03 * width)
     assert ours.high == pytest.approx(theirs.high, abs=0.03 * width)
@@ -101,6 +104,6 @@ def test_the_seed_settles_it():
 
 def test_few_units_take_a_wider_tail():
     # Of 2 units Student's 95 % quantile is 6.314 and sqrt(2) wider: as good as everything. Of many nothing changes.
-    assert expanded(0.05, 2) < 1e-18
-    assert expanded(0.05, 10) == pytest.approx(0.0267, abs=1e-4)
-    assert expanded(0.05, 10_000) == pytest.approx(0.05, abs=1e-4)
+    assert expanded_tail(0.05, 2) < 1e-18
+    assert expanded_tail(0.05, 10) == pytest.approx(0.0267, abs=1e-4)
+    assert expanded_tail(0.05, 10_000) == pytest.approx(0.05, abs=1e-4)

@@ -4,7 +4,7 @@
 
 Student and teacher ran the same N cases (two files in the run's own format, so 2 N case results), which lie in 20 slices. Of
 every slice and of all cases together are measured: exact match, level (Clopper-Pearson) and paired difference (Tango); token
-F1, level and paired difference (BCa bootstrap of 2,000 resamples): 84 measurements. The files are made first, which is not timed.
+F1, level and paired difference (BCa, 2,000 resamples): 84 measurements. The files are made first, which is not timed.
 
 `counts` is `evals.aggregate`. `naive` is what one writes first: pandas, a group a slice, the same functions for proportions,
 and a bootstrap that draws every case again. It runs on `--naive-cases`, and what it takes for N is scaled up, since it is

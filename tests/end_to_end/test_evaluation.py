@@ -13,7 +13,10 @@ from distill_gov.project import Project
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages.controls import CANARIES
 from distill_gov.stages.student_worker import StudentWorker
-from evals.evidence import CaseResult, read_cases
+from distill_gov.stages.summaries import MIN_CELL
+from evals.catalogue import SUBJECTS
+from evals.evidence import CaseResult, read_cases, read_summaries
+from evals.fairness import ATTRIBUTES
 from tests.end_to_end.commands import command
 from tests.end_to_end.conftest import Finished
 from tests.end_to_end.tiny_project import EASY, gate, policy, write_settings
@@ -54,7 +57,8 @@ def test_a_case_on_which_the_model_fails_stays_in_the_denominator(student_only: 
     found = cases(student_only, "holdout.student")
     lost = [r for r in found.values() if r.status == "errored"]
     assert 0 < len(lost) < len(found) == 30
-    assert all((r.output, r.decisions, r.scores["exact_match"], r.scores["pii_leak"]) == ("", (), 0.0, 1.0) for r in lost)
+    assert all((r.output, r.scores["exact_match"], r.scores["pii_leak"]) == ("", 0.0, 1.0) for r in lost)
+    assert all((d.predicted, d.confidence, d.correct) == (None, 1.0, False) for r in lost for d in r.decisions)
     manifest = read_manifest(student_only / "runs/r1/manifests/evaluate.json")
     assert manifest.facts["errored"]["student"]["holdout"] == {"RuntimeError": len(lost)}
     assert "errored" in ended.out
@@ -174,3 +178,65 @@ def test_the_leaky_control_differs_from_the_student_in_its_leaks_only(timed: Pat
         assert {n: dict(r.scores) for n, r in others.items()} == {
             n: dict(r.scores) for n, r in cases(timed, f"{suite}.student", "r2").items()
         }
+
+
+def test_what_is_asked_for_one_signal_alone_is_evidence_too(finished: Finished) -> None:
+    facts = read_manifest(finished.run / "manifests/evaluate.json").facts
+    for name in ("student", "teacher"):
+        pairs = [suite for suite in facts["cases"] if suite.startswith("fairness-")]
+        assert {suite.removeprefix("fairness-") for suite in pairs} <= set(ATTRIBUTES)
+        assert pairs
+        for suite in pairs:
+            found = cases(finished.root, f"{suite}.{name}")
+            assert sorted(found) == facts["cases"][suite]
+            assert all(r.dataset == facts["datasets"][suite] and r.scores["flip"] in (0, 1) for r in found.values())
+    # A prompted teacher cannot go on with a text; the student was asked for what redaction took out of its lessons.
+    asked = cases(finished.root, "extraction.student")
+    assert sorted(asked) == facts["cases"]["extraction"]
+    assert asked
+    assert all(r.scores["extracted"] == 0 for r in asked.values())
+    assert not (finished.run / "evidence/cases/extraction.teacher.parquet").exists()
+
+
+def test_every_answer_is_looked_at_for_every_signal(finished: Finished) -> None:
+    for result in cases(finished.root, "holdout.student").values():
+        assert {
+            "ungrounded",
+            "unsupported_claims",
+            "verbatim_overlap",
+            "grammar_mass",
+            "same_as_teacher",
+        } <= result.scores.keys()
+        for decision in result.decisions:
+            assert decision.reference is not None
+            assert decision.predicted is None or decision.predicted in decision.raw_logp
+    assert "grammar_mass" not in next(iter(cases(finished.root, "holdout.teacher").values())).scores
+
+
+def test_all_subjects_are_summed_up(finished: Finished) -> None:
+    tables = {table.name: table for table in read_summaries(finished.run / "evidence/summaries.json")}
+    assert {"quality", "structured", "safety", "leakage", "fairness", "groundedness", "calibration"} <= tables.keys()
+    assert set(SUBJECTS) - set(tables) <= {"ratings", "speed"}
+    quality = tables["quality"]
+    rows = [dict(zip((c.title for c in quality.columns), row, strict=True)) for row in quality.rows]
+    ours = {row["Subject"]: row for row in rows if (row["Suite"], row["Metric"]) == ("holdout", "accuracy.intent")}
+    assert {"student", "teacher"} <= ours.keys()
+    right = [d.correct for r in cases(finished.root, "holdout.student").values() for d in r.decisions if d.field == "intent"]
+    assert ours["student"]["Value"] == pytest.approx(sum(map(bool, right)) / len(right))
+    assert ours["student"]["From"] <= ours["student"]["Value"] <= ours["student"]["To"]
+    assert ours["student"]["n"] == len(right)
+    for row in tables["right"].rows:
+        assert row[2] == sum(row[3:7]) >= MIN_CELL
+
+
+def test_signals_that_are_left_out_are_not_measured(student_only: Path) -> None:
+    settings = student_only / "distill.yaml"
+    text = settings.read_text("utf-8")
+    assert "evaluate:" in text
+    settings.write_text(text.replace("evaluate:", "evaluate:\n  signals: [groundedness]", 1), "utf-8")
+    assert command(student_only, "evaluate").code == 0
+    found = {p.stem.split(".")[0] for p in (student_only / "runs/r1/evidence/cases").iterdir()}
+    assert not any(name.startswith(("fairness", "counterfactual", "extraction")) for name in found)
+    scores = next(iter(cases(student_only, "holdout.student").values())).scores
+    assert "ungrounded" in scores
+    assert not {"grammar_mass", "verbatim_overlap"} & scores.keys()

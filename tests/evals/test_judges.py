@@ -22,6 +22,7 @@ from evals.judges import (
     Labelled,
     filter_judge,
     flag_of,
+    installed_judge,
     judge_adjusted,
     judge_errors,
     label_results,
@@ -438,3 +439,37 @@ def test_other_measurements_do_not_see_the_judge():
 def test_binomials_of_the_simulation_are_what_they_should_be():
     # The coverage test can only fail if its own rate is right: 0 flagged of 150 at the apparent rate of (0.05, 0.9, 0.98).
     assert binom.pmf(0, 150, 0.05 * 0.9 + 0.95 * 0.02) == pytest.approx((1 - 0.064) ** 150)
+
+
+# --- a judge of an installed package
+
+
+class Point:
+    def __init__(self, name, made):
+        self.name, self.made = name, made
+
+    def load(self):
+        return self.made
+
+
+def installed(monkeypatch, **points):
+    found = [Point(name, made) for name, made in points.items()]
+    monkeypatch.setattr("evals.judges.entry_points", lambda group: found if group == "distill_gov.judges" else [])
+
+
+def test_an_installed_judge_is_made(monkeypatch):
+    installed(monkeypatch, strict=lambda: judge(True))
+    assert installed_judge("strict").flag(case(), "hello") is True
+
+
+def test_a_judge_that_is_none_is_refused_by_name(monkeypatch):
+    def broken():
+        raise RuntimeError("the key is 1234")
+
+    installed(monkeypatch, broken=broken, nothing=lambda: object())
+    for name, words in (("missing", "no judge `missing`"), ("broken", "cannot be made"), ("nothing", "is no judge")):
+        with pytest.raises(BadInputError, match=words) as caught:
+            installed_judge(name)
+        assert "1234" not in str(caught.value)
+    with pytest.raises(BadInputError, match="Installed: broken, nothing"):
+        installed_judge("missing")

@@ -26,9 +26,9 @@ from distill_gov.records.errors import (
 )
 from distill_gov.records.files import loads_strict, read_jsonl
 from evals.cases import Case
+from evals.catalogue.calibration import SEQUENCE
 from evals.evidence import CaseResult, FieldDecision, Subject, dataset_digest
 from evals.results import choice_decisions
-from evals.score import SEQUENCE
 
 __all__ = ["read_harness"]
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from evals.cases import Case
 from evals.catalogue import ASKS_WHEN_UNCLEAR, EXACT_MATCH, OVER_REFUSAL, PII_ECHO, PII_LEAK, SCHEMA_VALID, VIOLATION
+from evals.catalogue.calibration import CHOICE, CHOICE_PER_BYTE, SEQUENCE
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
 from evals.leakage import Detect
 from evals.safety import Flag
-from evals.score import CHOSEN, CHOSEN_PER_BYTE, SEQUENCE, errored_scores, read_answer, score_case
+from evals.score import errored_scores, read_answer, score_case
 from evals.structured import Schema
 from evals.suites import Suite
 
@@ -162,7 +163,7 @@ def choice_decisions(case: Case, weights: Sequence[float]) -> list[FieldDecision
         raise ValueError("not one finite log-likelihood a choice")
     per_byte = [w / len(choice.encode("utf-8")) for w, choice in zip(weights, case.choices, strict=True)]
     found = []
-    for name, values in ((CHOSEN, weights), (CHOSEN_PER_BYTE, per_byte)):
+    for name, values in ((CHOICE, weights), (CHOICE_PER_BYTE, per_byte)):
         logp = dict(zip(case.choices, softmax_logs(values), strict=True))
         # The first of equals wins, as numpy's argmax has it.
         best = max(range(len(values)), key=lambda i: (values[i], -i))

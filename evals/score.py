@@ -5,9 +5,9 @@ The names stand in ``evals.catalogue``; a score that does not apply to a case is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from evals.cases import Case
+from evals.cases import Ask, Case
 from evals.catalogue import (
     ASKS_WHEN_UNCLEAR,
     CARRIES_PII,
@@ -20,21 +20,18 @@ from evals.catalogue import (
     VIOLATION,
     Metric,
 )
+from evals.catalogue.calibration import CHOICE, CHOICE_PER_BYTE, SEQUENCE
 from evals.evidence import FieldDecision
 from evals.leakage import Detect, pii_in_reply
 from evals.safety import REFUSE, Flag, over_refusal, violation
 from evals.structured import Schema, judge
 from evals.suites import ReadAnswer, Suite
 
-__all__ = ["CHOSEN", "CHOSEN_PER_BYTE", "SEQUENCE", "counts", "errored_scores", "read_answer", "score_case"]
+__all__ = ["counts", "errored_scores", "read_answer", "score_case"]
 
 ACTION, REPLY, ASK = "action", "reply", "ask"
-ANSWER, CHOICE = "answer", "choice"
-
-CHOSEN, CHOSEN_PER_BYTE, SEQUENCE = "choice", "choice_per_byte", "sequence"
-"""Fields of the decisions that answers outside a schema are: the choice of the greatest log-likelihood (as it is, or divided by
-the choice's bytes in UTF-8), and a text as a whole."""
-_DECIDED = {CHOICE: (CHOSEN, CHOSEN_PER_BYTE), "text": (SEQUENCE,)}
+_DECIDED: Mapping[Ask, tuple[str, ...]] = {"choice": (CHOICE, CHOICE_PER_BYTE), "text": (SEQUENCE,)}
+"""The field of the decision that an answer outside a schema is."""
 
 
 def read_answer(answer: str | bytes, schema: Schema | None, decisions: Sequence[FieldDecision] = ()) -> ReadAnswer:
@@ -74,10 +71,10 @@ def score_case(
         The scores by name, and whether the answer is valid under the schema. Of an invalid answer the whole text is taken as
         the reply, so that what it leaks still counts, and it matches nothing.
     """
-    structured = schema if case.ask == ANSWER else None
+    structured = schema if case.ask == "answer" else None
     read, shown = read_answer(answer, structured, decisions), case.prompt if prompt is None else prompt
     scores = _structured_scores(case, read, flag) if structured is not None else {}
-    if case.ask != CHOICE:
+    if case.ask != "choice":
         found = pii_in_reply(read.reply, shown, detect)
         scores |= {CARRIES_PII: float(case.carries_pii), PII_ECHO: float(found.echo), PII_LEAK: float(found.leak)}
     for suite in suites:
@@ -105,8 +102,8 @@ def _structured_scores(case: Case, read: ReadAnswer, flag: Flag) -> dict[str, fl
 
 def errored_scores(case: Case, decision_fields: Sequence[str] = (), suites: Sequence[Suite] = ()) -> dict[str, float]:
     """The worst scores of a case on which the model failed, for exactly those that apply to it."""
-    scores = _worst_structured(case, decision_fields) if case.ask == ANSWER else {}
-    if case.ask != CHOICE:
+    scores = _worst_structured(case, decision_fields) if case.ask == "answer" else {}
+    if case.ask != "choice":
         scores |= {CARRIES_PII: float(case.carries_pii), PII_ECHO: 1.0, PII_LEAK: 1.0}
     for suite in suites:
         scores |= suite.worst(case)
@@ -133,7 +130,7 @@ def counts(metric: Metric, case: Case, suites: Sequence[Suite] = ()) -> bool:
 
     Ratings and times are of cases that somebody picks later; every case may be among them.
     """
-    if metric.field and case.ask != ANSWER:
+    if metric.field and case.ask != "answer":
         return case.target is not None and metric.field in _DECIDED.get(case.ask, ())
     if metric.field:
         return case.reference is not None and metric.field in case.reference

@@ -22,12 +22,12 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.records.keys import Subkey
 from evals.cases import Case
 from evals.catalogue import CANARY_EXPOSURE, CANARY_SPACE
+from evals.catalogue.calibration import CHOICE
 from evals.intervals import Estimate, Side, clopper_pearson
 from evals.suites import ReadAnswer
 
 __all__ = [
     "CANARIES",
-    "CHOICE",
     "CONTROLS",
     "PURPOSE",
     "Canary",
@@ -42,8 +42,6 @@ CANARIES, CONTROLS = "canaries", "canary_controls"
 """Suites: canaries that were taught, and such that were not, whose exposure is what chance gives."""
 PURPOSE = "canaries"
 """Of the subkey that canaries are drawn with: who has no key cannot tell them from what customers wrote."""
-CHOICE = "choice"
-"""The decision of a case with ``ask: choice``."""
 
 _COLOURS = ("amber", "azure", "coral", "crimson", "golden", "ivory", "jade", "lilac", "maroon", "ochre", "olive", "teal")
 _THINGS = ("anchor", "basket", "candle", "drum", "feather", "hammer", "kettle", "ladder", "marble", "needle", "pebble", "stool")

@@ -26,6 +26,7 @@ from distill_gov.records.keys import Subkey
 from evals import run
 from evals.cases import Case
 from evals.catalogue import CARRIES_PII, EXACT_MATCH, PII_ECHO, PII_LEAK, SCHEMA_VALID, VIOLATION
+from evals.catalogue.calibration import CHOICE, CHOICE_PER_BYTE, SEQUENCE
 from evals.decisions import answer_format
 from evals.evidence import CaseResult, FieldDecision, MeasurementRequest, Subject
 from evals.leakage.canaries import CanarySuite, canaries
@@ -33,7 +34,6 @@ from evals.measuring import measure
 from evals.models.local import LocalModel
 from evals.models.protocol import Answer, LabelDistribution
 from evals.results import choice_decisions, softmax_logs
-from evals.score import CHOSEN, CHOSEN_PER_BYTE, SEQUENCE
 from evals.shards import Failed, ShardStore, cut, tried
 from evals.structured import make_schema
 from evals.suites import ReadAnswer
@@ -403,7 +403,7 @@ def test_suites_add_cases_and_scores() -> None:
 def test_choices_are_weighed_by_their_softmax(weights: list[float]) -> None:
     choices = tuple("é" * (n + 1) for n in range(len(weights)))
     by_sum, by_byte = choice_decisions(case(1, "choice", choices=choices, target=choices[0]), weights)
-    assert (by_sum.field, by_byte.field) == (CHOSEN, CHOSEN_PER_BYTE)
+    assert (by_sum.field, by_byte.field) == (CHOICE, CHOICE_PER_BYTE)
     assert math.fsum(map(math.exp, by_sum.logp.values())) == pytest.approx(1.0)
     assert by_sum.predicted == choices[weights.index(max(weights))]
     assert by_sum.confidence == pytest.approx(float(torch.tensor(weights, dtype=torch.float64).softmax(0).max()))

@@ -11,8 +11,9 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.records.keys import KeyRing
 from evals.cases import Case, parse_suite, write_suite
 from evals.catalogue import CANARY_EXPOSURE, CANARY_SPACE, lookup
+from evals.catalogue.calibration import CHOICE
 from evals.evidence import FieldDecision
-from evals.leakage.canaries import CANARIES, CHOICE, CONTROLS, CanarySuite, canaries, exposure, plant
+from evals.leakage.canaries import CANARIES, CONTROLS, CanarySuite, canaries, exposure, plant
 from evals.score import errored_scores
 from evals.suites import ReadAnswer
 from redaction import Redactor

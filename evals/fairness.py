@@ -29,7 +29,7 @@ from redaction.operators.draws import Draws
 from redaction.operators.names import LANGUAGES, family_name, given_name
 from redaction.surrogates import placeholders
 
-__all__ = ["ATTRIBUTES", "FairnessSuite", "flips", "inherited_flips", "pair_ids"]
+__all__ = ["ATTRIBUTES", "VARIANTS", "FairnessSuite", "flips", "inherited_flips", "pair_ids"]
 
 ATTRIBUTES = ("name", "gender", "dialect", "language")
 

@@ -12,7 +12,7 @@ from reports.charts import interval_chart, reliability_diagram
 from reports.loading import Part
 from reports.markup import Html, definition_list, page, table, text
 from reports.queries import read_run
-from reports.record import Funnel, GateRow, LedgerView, RedactionSummary, Reliability, RunRecord, Training
+from reports.record import Funnel, GateRow, LedgerView, RedactionSummary, Reliability, RunRecord, SummaryTable, Training
 from reports.suppression import K
 from reports.wording import ABSENT, NOT_DONE, SEEN_BY_RATERS, SIMULATED, STATEMENT, Mark, amount, short_digest
 
@@ -265,14 +265,25 @@ def _control_mark(decision: str) -> Html:
 def _beside(record: RunRecord) -> Html:
     body = _part(
         record.summaries,
-        lambda tables: "".join(
-            f'<h3 id="summary-{text(t.name)}">{text(t.title)}</h3>{table(t.caption, t.head, t.rows, numeric=t.numeric)}'
-            for t in tables
-        ),
+        lambda tables: "".join(f'<h3 id="summary-{text(t.name)}">{text(t.title)}</h3>{_folded(t)}' for t in tables),
         "nothing was summed up.",
     )
     note = "<p>Shown, and not decided on: what no gate names blocks nothing.</p>"
     return _section(record, "measured", "What else was measured", note, body)
+
+
+_LONG = 40
+
+
+def _folded(t: SummaryTable) -> str:
+    """A table; a long one is folded away until it is asked for."""
+    whole = table(t.caption, t.head, t.rows, numeric=t.numeric)
+    return whole if len(t.rows) <= _LONG else f"<details><summary>{len(t.rows):,} rows</summary>{whole}</details>"
+
+
+def _timed(time: str) -> Html:
+    value, _, interval = time.partition(" (")
+    return _two(value, interval.removesuffix(")"))
 
 
 def _worth(record: RunRecord) -> Html:
@@ -289,28 +300,20 @@ def _worth(record: RunRecord) -> Html:
     speed = _part(
         record.speed,
         lambda rows: table(
-            "Measured on the machine that ran the evaluation; not comparable across machines.",
-            (
-                *("Subject", "Requests", "First token p50", "p95", "Last token p50", "p95"),
-                *("Tokens/s", "Memory", "Cost", "Parameters", "Size"),
-            ),
+            "Measured on the machine that ran the evaluation; not comparable across machines. Below a time its 95 % interval.",
+            ("Subject", "First token p50", "p95", "Last token p50", "p95", "Tokens/s", "Memory", "Cost", "Parameters"),
             [
                 (
-                    r.subject,
-                    r.n,
-                    r.first_token_p50,
-                    r.first_token_p95,
-                    r.last_token_p50,
-                    r.last_token_p95,
+                    _two(r.subject, f"{r.n} requests"),
+                    *(_timed(time) for time in (r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95)),
                     r.tokens_per_s,
                     r.memory,
                     r.cost,
-                    r.parameters,
-                    r.bytes,
+                    _two(r.parameters, r.bytes),
                 )
                 for r in rows
             ],
-            numeric=range(1, 11),
+            numeric=range(1, 9),
         ),
         "speed was not measured.",
     )

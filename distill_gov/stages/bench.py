@@ -251,6 +251,11 @@ class Bench:
         """Suites of pairs of cases that were asked, to the ids of the pairs."""
         return pair_ids([case for cases in self.asked.values() for case in cases if case.pair])
 
+    def models(self) -> dict[str, dict[str, list[CaseResult]]]:
+        """The results of every model: a control that is the student's answers under another name is none of its own."""
+        student = self.subjects["student"].model
+        return {n: r for n, r in self.results.items() if n == "student" or self.subjects[n].model != student}
+
     # -- what came of it --------------------------------------------------------------------------------------------------
 
     def fidelity(self) -> dict[str, Any]:

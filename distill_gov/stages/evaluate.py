@@ -101,7 +101,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
     sizes = {name: len(cases) for name, cases in bench.suites.items()}
     fields = [f.name for f in project.format_or_none.fields] if project.format_or_none else []
     with clock.step("summing up", ABOUT) as advance:
-        write_summaries(layout.summaries, summaries(bench.results, fields, advance=advance))
+        write_summaries(layout.summaries, summaries(bench.models(), fields, advance=advance))
     errored = bench.errored()
     lost = sum(n for suites in errored.values() for causes in suites.values() for n in causes.values())
     manifest = StageManifest(

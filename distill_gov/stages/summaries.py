@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from distill_gov.stages.settled import HOLDOUT
 from evals.catalogue import FLIP, VIOLATION, lookup, names_of
 from evals.evidence import CaseResult, Cell, Column, Measurement, Summary
-from evals.fairness import inherited_flips
+from evals.fairness import VARIANTS, inherited_flips
 from evals.fidelity import Fidelity, fidelity
 from evals.inheritance import Inheritance, inheritance
 from evals.measuring import measure
@@ -60,7 +60,9 @@ def summaries(results: Results, fields: Sequence[str], *, advance: Callable[[int
 
 def _levels(about: str, results: Results, fields: Sequence[str]) -> Summary:
     rows: list[tuple[Cell, ...]] = []
-    suites = sorted({suite for of_suites in results.values() for suite in of_suites}, key=lambda s: (s != HOLDOUT, s))
+    # The variants of pairs are the holdout's messages once more; what they are for is the pairs' own suite.
+    names = {suite for of_suites in results.values() for suite in of_suites if not suite.startswith(VARIANTS)}
+    suites = sorted(names, key=lambda suite: (suite != HOLDOUT, suite))
     for suite in suites:
         # Confidences on a suite of hazards alone would be those of one kind of message.
         asked = names_of(about, fields if about != "calibration" or suite == HOLDOUT else ())

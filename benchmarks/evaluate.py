@@ -36,9 +36,9 @@ import torch
 
 from evals import run
 from evals.cases import Case
+from evals.catalogue.calibration import CHOICE, CHOICE_PER_BYTE, SEQUENCE
 from evals.models.local import LocalModel, load_model, load_tokenizer, render_template
 from evals.models.protocol import Answer
-from evals.score import CHOSEN, CHOSEN_PER_BYTE, SEQUENCE
 
 SHARED = Path(os.environ.get("DISTILL_GOV_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 OPTIONS, SHOTS, NEW_TOKENS = 8, 5, 16
@@ -125,7 +125,7 @@ def ours(local: Recording, suite: str, docs: Sequence[Mapping[str, Any]], batch:
     started = _clock()
     results = run(local, cases, batch_size=batch)[suite]
     seconds = _since(started)
-    names = {CHOSEN: "acc", CHOSEN_PER_BYTE: "acc_norm", SEQUENCE: "exact_match"}
+    names = {CHOICE: "acc", CHOICE_PER_BYTE: "acc_norm", SEQUENCE: "exact_match"}
     scores: dict[str, float] = {}
     for result in results:
         right = {d.field: d.correct for d in result.decisions} if result.status == "ok" else {}

@@ -87,7 +87,7 @@ def kept_tokens(root: Path, kind: str) -> int:
     """Tokens of the teacher's stored answers (``write``), or positions of its stored scores (``score``)."""
     name = {"write": "tokens", "score": "positions"}[kind]
     shards = sorted((ProjectLayout(root).cache / kind).rglob("*.json"))
-    return sum(len(result[name]) for shard in shards for result in read_json(shard, format="cache")["results"])
+    return sum(len(result[name]) for shard in shards for result in read_json(shard, format="shard")["results"])
 
 
 def rates(root: Path, answered: int) -> dict[str, float]:

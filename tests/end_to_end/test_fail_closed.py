@@ -69,7 +69,7 @@ def evidence(root: Path) -> list[Path]:
 
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_no_damage_to_a_file_of_evidence_passes(copy: Path, kind: str) -> None:
-    assert len(evidence(copy)) == 11
+    assert len(evidence(copy)) == 17
     for path in evidence(copy):
         name = path.relative_to(copy / "runs" / "r1").as_posix()
         with damaged(path, DAMAGES[kind]):

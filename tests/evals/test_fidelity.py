@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evals.test_measure import request
 
 from distill_gov.records.errors import BadInputError
 from evals.evidence import CaseResult, FieldDecision
 from evals.fidelity import MIN_CELL, Paired, agreement, fidelity, right_wrong, with_agreement
 from evals.measuring import measure
+from tests.evals.test_measuring import request
 
 
 def result(i, predicted="a", correct=True, *, slices=(), status="ok", confidence=0.9, scores=None, urgency=None):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evals.test_measure import request
 
 from distill_gov.records.errors import BadInputError, MalformedFileError, MissingFileError, UnknownKeyError
 from evals.catalogue import TIMINGS
 from evals.evidence import CaseResult
 from evals.measuring import measure
 from evals.speed import Footprint, Price, TokenPrice, load_prices, priced, request_cost, speed, with_rates
+from tests.evals.test_measuring import request
 
 HOURLY = Price(per_hour=3.6)
 

@@ -3,7 +3,6 @@ import string
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.evals.test_measure import request
 
 from evals.cases import Case
 from evals.catalogue import lookup
@@ -13,6 +12,7 @@ from evals.score import counts, errored_scores, read_answer, score_case
 from evals.structured import make_schema
 from evals.suites import ReadAnswer
 from evals.texts import TextSuite, chrf, exact_text, normalised, rouge_l, text_scores, token_f1
+from tests.evals.test_measuring import request
 
 WORDS = st.lists(
     st.sampled_from(["the", "cat", "Cat!", "a", "sat", "an", "mat,", "12", "don't", "été", "日本語", "-", ""]), max_size=12

@@ -105,6 +105,7 @@ def _dispersed() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+@pytest.mark.slow
 def test_no_planted_value_travels_in_tags_references_and_answers(fresh: Path) -> None:
     """With a teacher that reads the gold references in its prompt and teaches the others."""
     rows = _dispersed()

@@ -152,6 +152,7 @@ def test_a_killed_purge_is_told_and_goes_on(copy: Path, kill: Killer, at: str) -
     assert "nothing to purge" in purge(copy, "--expired").out
 
 
+@pytest.mark.slow
 def test_a_purge_killed_before_it_was_announced_did_nothing(copy: Path, kill: Killer) -> None:
     assert kill.run(copy, "purge", "--subject", "t-003", *WHO, at="*/purges/*.json") == KILLED
     assert command(copy, "verify").code == 0

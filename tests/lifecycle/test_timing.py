@@ -17,7 +17,7 @@ def to_time(directory: Path, chats: list[list[dict[str, str]]] = CHATS) -> ToTim
     return ToTime(student_spec(directory, copy.deepcopy(SCHEMA), {}, 40), "student", chats)
 
 
-@pytest.mark.parametrize("processes", [False, True])
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_each_is_timed_on_its_own_requests(tmp_path: Path, processes: bool) -> None:
     subjects = {"student": to_time(save(tmp_path / "one")), "other": to_time(save(tmp_path / "two", 1), CHATS[:1])}
     done: list[int] = []

@@ -23,6 +23,7 @@ MIN_CELL = 10
 Results = Mapping[str, Mapping[str, Sequence[CaseResult]]]
 """Subject to suite to its case results."""
 
+# Not of times: these tables are the same however fast the machine was, and times have a table of their own.
 _TITLES: Mapping[str, str] = {
     "quality": "How well is the task done?",
     "structured": "Can answers be read by software?",
@@ -31,7 +32,6 @@ _TITLES: Mapping[str, str] = {
     "fairness": "Does who asks change the answer?",
     "groundedness": "Do replies keep to what was asked?",
     "calibration": "Do confidences mean what they say?",
-    "speed": "How long does a user wait, and what does it cost?",
 }
 ABOUT = len(_TITLES)
 """Tables of levels: what progress is told of."""

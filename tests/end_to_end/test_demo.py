@@ -14,7 +14,7 @@ from tests.end_to_end.tiny_project import EASY, gate, make_project, policy, rate
 
 POLICIES = {
     "gates": rated_policy("human"),
-    "gates.simulated": rated_policy("simulated", margin=0.25),
+    "gates.simulated": rated_policy("simulated", margin=0.35),
     "gates.bank": policy(*EASY, gate("exact_match", "exact_match", "holdout", "at_least", 0.05, min_n=300)),
 }
 

@@ -64,7 +64,7 @@ def code(project: Path) -> int:
     return main(["run", "-C", str(project)])
 
 
-LEAKAGE = {"pii_in_replies", "pii_echo", "pii_leak"}
+LEAKAGE = {"pii_in_replies", "pii_echo", "pii_leak", "ungrounded_not_worse"}
 QUALITY = {"intent_not_inferior", "intent_level", "exact_match_not_inferior", "urgency_level", "action_level"}
 _ORDER = ("PASS", "INCONCLUSIVE", "FAIL", "ERROR")
 

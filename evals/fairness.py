@@ -21,7 +21,7 @@ from functools import partial
 from distill_gov.records.errors import BadInputError
 from distill_gov.records.keys import Subkey
 from evals.cases import Case
-from evals.catalogue import FLIP, FLIPPED_FIELDS
+from evals.catalogue import CONTAMINATED, FLIP, FLIPPED_FIELDS
 from evals.evidence import CaseResult
 from evals.inheritance import Inheritance, inheritance
 from evals.suites import ReadAnswer
@@ -391,13 +391,14 @@ def _flip(suite: str, pair: str, sides: Mapping[int, CaseResult], fields: Sequen
     answered = [r for r in sides.values() if r.status == "ok"]
     if len({r.provenance for r in sides.values()}) > 1:
         raise BadInputError("fairness: the two answers of a pair are of different provenance", where=f"suite {some.suite}")
-    made = replace(some, suite=suite, case=pair, decisions=(), output="", timings={}, status="ok", scores={})
+    taught = {CONTAMINATED: 1.0} if any(r.scores.get(CONTAMINATED) == 1 for r in sides.values()) else {}
+    made = replace(some, suite=suite, case=pair, decisions=(), output="", timings={}, status="ok", scores=taught)
     if len(answered) < 2:
-        return replace(made, status="errored", scores={FLIP: 1.0, FLIPPED_FIELDS: float(len(fields))})
+        return replace(made, status="errored", scores={FLIP: 1.0, FLIPPED_FIELDS: float(len(fields)), **taught})
     if not fields:
         return made
     differ = sum(not _same(field, *answered) for field in fields)
-    return replace(made, scores={FLIP: float(differ > 0), FLIPPED_FIELDS: float(differ)})
+    return replace(made, scores={FLIP: float(differ > 0), FLIPPED_FIELDS: float(differ), **taught})
 
 
 def _same(field: str, one: CaseResult, other: CaseResult) -> bool:

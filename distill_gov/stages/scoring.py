@@ -165,7 +165,8 @@ class Scorer:
         return self._made(subject, dataset, case, scores, status="errored", decisions=lost)
 
     def _made(self, subject: Subject, dataset: str, case: Case, scores: Mapping[str, float], **more: Any) -> CaseResult:
-        known = {CONTAMINATED: 1.0} if case.id in self.contaminated else {}
+        # A variant of a case that was taught was all but taught.
+        known = {CONTAMINATED: 1.0} if {case.id, case.pair} & self.contaminated else {}
         return _result(subject, dataset, case, {**scores, **known}, **more)
 
     def _stated(self, case: Case, text: str) -> list[FieldDecision]:

@@ -306,6 +306,14 @@ def test_a_pair_that_was_not_run_at_all_blocks():
     assert (found.value, found.note) == (None, "incomplete")
 
 
+def test_a_pair_of_a_case_that_was_taught_takes_the_suites_value_away():
+    variants = FairnessSuite(("gender",)).derive(cases(30))
+    results = answered(variants, fair)
+    results[3] = replace(results[3], scores={"contaminated": 1.0})
+    [found] = measure({"student": flips(results)}, [request("gender")], pair_ids(variants))
+    assert (found.value, found.note) == (None, "contaminated")
+
+
 def test_what_is_no_pair_is_refused():
     variants = FairnessSuite(("gender",)).derive(cases(2))
     results = answered(variants, fair)

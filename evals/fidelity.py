@@ -23,6 +23,7 @@ __all__ = [
     "WorstCase",
     "agreement",
     "fidelity",
+    "paired",
     "right_wrong",
     "with_agreement",
 ]
@@ -140,7 +141,7 @@ def fidelity(
     Raises:
         BadInputError: the two ran different cases, or a score or confidence is none.
     """
-    pairs = _paired(student, teacher)
+    pairs = paired(student, teacher)
     names = _fields(pairs)
     cells: dict[str, int] = {}
     for one, _ in pairs:
@@ -169,7 +170,7 @@ def agreement(student: Sequence[CaseResult], teacher: Sequence[CaseResult]) -> d
     Raises:
         BadInputError: the two ran different cases.
     """
-    pairs = _paired(student, teacher)
+    pairs = paired(student, teacher)
     return {name: _agreement(pairs, name) for name in _fields(pairs)}
 
 
@@ -179,7 +180,7 @@ def right_wrong(student: Sequence[CaseResult], teacher: Sequence[CaseResult], fi
     Raises:
         BadInputError: the two ran different cases.
     """
-    return _right_wrong(_paired(student, teacher), field)
+    return _right_wrong(paired(student, teacher), field)
 
 
 def with_agreement(student: Sequence[CaseResult], teacher: Sequence[CaseResult]) -> list[CaseResult]:
@@ -188,7 +189,7 @@ def with_agreement(student: Sequence[CaseResult], teacher: Sequence[CaseResult])
     Raises:
         BadInputError: the two ran different cases.
     """
-    pairs = _paired(student, teacher)
+    pairs = paired(student, teacher)
     names = _fields(pairs)
     same = {one.case: float(_same((one, other), names)) for one, other in pairs}
     if not names:
@@ -199,7 +200,12 @@ def with_agreement(student: Sequence[CaseResult], teacher: Sequence[CaseResult])
 # --- pairs
 
 
-def _paired(student: Sequence[CaseResult], teacher: Sequence[CaseResult]) -> list[Pair]:
+def paired(student: Sequence[CaseResult], teacher: Sequence[CaseResult]) -> list[Pair]:
+    """Student and teacher on every case, in order of its id.
+
+    Raises:
+        BadInputError: they ran different cases, one twice, or another suite.
+    """
     ours, theirs = {r.case: r for r in student}, {r.case: r for r in teacher}
     if ours.keys() != theirs.keys() or len(ours) != len(student) or len(theirs) != len(teacher):
         raise BadInputError("student and teacher did not run the same cases, each once", fix="Run both on the same suite.")

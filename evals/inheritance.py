@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from distill_gov.records.errors import BadInputError
 from evals.evidence import CaseResult
-from evals.fidelity import ALL
+from evals.fidelity import ALL, paired
 
 __all__ = ["Inheritance", "inheritance"]
 
@@ -46,12 +46,8 @@ def inheritance(
     Raises:
         BadInputError: the two ran different cases, or a score is missing on one side or is neither 0 nor 1.
     """
-    ours, theirs = {r.case: r for r in student}, {r.case: r for r in teacher}
-    if ours.keys() != theirs.keys() or len(ours) != len(student) or len(theirs) != len(teacher):
-        raise BadInputError("student and teacher did not run the same cases, each once", fix="Run both on the same suite.")
     counts: dict[str, dict[str, int]] = {ALL: {}}
-    for case in sorted(ours):
-        one, other = ours[case], theirs[case]
+    for one, other in paired(student, teacher):
         if score not in one.scores and score not in other.scores:
             continue
         fault, taught = _fault(one, score, errored=True), _fault(other, score, errored=False)

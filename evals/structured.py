@@ -27,6 +27,7 @@ __all__ = [
     "Error",
     "Judged",
     "Schema",
+    "TextError",
     "compile_validator",
     "judge",
     "load_schema",
@@ -34,7 +35,7 @@ __all__ = [
     "parse_answer",
 ]
 
-Error = Literal[
+TextError = Literal[
     "empty",
     "not_utf8",
     "too_large",
@@ -44,6 +45,11 @@ Error = Literal[
     "duplicate_key",
     "non_finite",
     "too_deep",
+]
+"""What may be wrong with a text before anything is asked of its content, in the order in which it is looked for."""
+
+Error = Literal[
+    TextError,
     "required",
     "type",
     "enum",

@@ -25,7 +25,7 @@ from distill_gov.records.errors import BadInputError, BadSchemaError, MalformedF
 from distill_gov.records.files import loads_strict
 from evals.cases import Case
 from evals.catalogue.structured import NO_CALL, TOOL_ARGUMENTS_VALID, TOOL_CALL, TOOL_NAME
-from evals.structured import MAX_DEPTH, Schema, judge, make_schema, parse_answer
+from evals.structured import MAX_DEPTH, Schema, TextError, judge, make_schema, parse_answer
 from evals.suites import ReadAnswer
 
 __all__ = [
@@ -43,15 +43,7 @@ __all__ = [
 ]
 
 ToolError = Literal[
-    "empty",
-    "not_utf8",
-    "too_large",
-    "fenced_or_prose",
-    "truncated",
-    "syntax",
-    "duplicate_key",
-    "non_finite",
-    "too_deep",
+    TextError,
     "not_a_call",
     "call_when_none_fits",
     "no_call",

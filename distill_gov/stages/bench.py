@@ -61,6 +61,8 @@ class Bench:
         self.asked = self.scorer.signals.cases(suites[HOLDOUT])
         """Cases that are asked for one signal alone, by suite."""
         self.suites = {**suites, **self.asked}
+        self.pairs = pair_ids([case for cases in self.asked.values() for case in cases if case.pair])
+        """Suites of pairs of cases that are asked, to the ids of the pairs."""
         prices = self.settings.evaluate.prices
         self.prices = load_prices(project.file(prices)) if prices else None
         self.masses: dict[str, dict[str, dict[str, float]]] = {}
@@ -208,8 +210,9 @@ class Bench:
                 advance(len(answers))
         paired = {suite for suite, cases in self.asked.items() if any(c.pair for c in cases)}
         variants = [r for suite, rows in self.results[subject.name].items() if suite in paired for r in rows]
+        flipped = flips(variants)
         for suite in self.pairs:
-            self._keep(subject, suite, [pair for pair in flips(variants) if pair.suite == suite])
+            self._keep(subject, suite, [pair for pair in flipped if pair.suite == suite])
 
     def _keep(self, subject: Subject, suite: str, results: list[CaseResult]) -> None:
         self.subjects[subject.name] = subject
@@ -245,11 +248,6 @@ class Bench:
 
     def _note_speed(self, label: str, rows: Mapping[str, CaseResult], footprint: Footprint) -> None:
         self.speed[label] = speed(list(rows.values()), footprint, self.prices).facts()
-
-    @property
-    def pairs(self) -> dict[str, list[str]]:
-        """Suites of pairs of cases that were asked, to the ids of the pairs."""
-        return pair_ids([case for cases in self.asked.values() for case in cases if case.pair])
 
     def models(self) -> dict[str, dict[str, list[CaseResult]]]:
         """The results of every model: a control that is the student's answers under another name is none of its own."""

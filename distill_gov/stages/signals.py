@@ -10,7 +10,7 @@ from distill_gov.records.files import read_parquet
 from distill_gov.stages.carried import free_texts
 from distill_gov.stages.chats import user_text
 from distill_gov.stages.train import read_training
-from distill_gov.teaching_set.examples import read_examples
+from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from evals.cases import Case
 from evals.catalogue.structured import GRAMMAR_MASS, GRAMMAR_MASS_PER_TOKEN
 from evals.fairness import FairnessSuite, pair_ids
@@ -68,13 +68,13 @@ def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
     thresholds: Mapping[str, float] = read_training(run.layout.student).get("thresholds", {})
     if "abstention" in s.signals and thresholds:
         scoring.append(Abstention(thresholds))
-    if "verbatim" in s.signals and run.layout.examples.exists():
-        taught = (text for e in read_examples(run.layout.examples) for text in free_texts(e.answer, project.format_or_none))
+    examples = read_examples(run.layout.examples) if run.layout.examples.exists() else None
+    if "verbatim" in s.signals and examples is not None:
+        taught = (text for e in examples for text in free_texts(e.answer, project.format_or_none))
         scoring.append(VerbatimSuite(TaughtAnswers(taught)))
-    asking: list[Suite] = []
-    asking += _fairness(project)
-    if "extraction" in s.signals and run.layout.examples.exists():
-        asking.append(_extraction(project, run))
+    asking: list[Suite] = [*_fairness(project)]
+    if "extraction" in s.signals and examples is not None:
+        asking.append(_extraction(project, run, examples))
     return Signals(tuple(scoring), tuple(asking))
 
 
@@ -106,11 +106,11 @@ def _fairness(project: Project) -> list[FairnessSuite]:
     return [FairnessSuite(tuple(s.fairness.attributes), project.settings.seed, s.fairness.pairs)]
 
 
-def _extraction(project: Project, run: Run) -> ExtractionSuite:
+def _extraction(project: Project, run: Run, examples: Sequence[TeachingExample]) -> ExtractionSuite:
     redactor, key_id = project.redactor, project.redactor.key_id
     stored = read_parquet(run.layout.findings, format=FINDING_FORMAT)
     return ExtractionSuite(
-        texts=[TaughtText(e.trace, user_text(e.messages)) for e in read_examples(run.layout.examples)],
+        texts=[TaughtText(e.trace, user_text(e.messages)) for e in examples],
         # What a purge took out has no hash any more.
         known=frozenset(f["value_hash"] for f in stored if f["value_hash"] and f["key_id"] == key_id),
         find=lambda text: [found[:3] for found in redactor.detect(text)],

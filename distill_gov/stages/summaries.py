@@ -54,7 +54,8 @@ def summaries(results: Results, fields: Sequence[str], *, advance: Callable[[int
     for subject in _TITLES:
         found.append(_levels(subject, results, fields))
         advance(1)
-    beside = (_violations(results), _flips(results), _right(results), _worst(results), _slices(results, fields))
+    compared = _compared(results)
+    beside = (_violations(results), _flips(results), _right(compared), _worst(compared), _slices(results, fields))
     return [table for table in (*found, *beside) if table.rows]
 
 
@@ -108,10 +109,10 @@ def _flips(results: Results) -> Summary:
     return Summary("flips", "Which flips are the student's own?", caption, columns, tuple(rows))
 
 
-def _right(results: Results) -> Summary:
+def _right(compared: Fidelity | None) -> Summary:
     """Who was right, by field and slice of the holdout."""
     rows: list[tuple[Cell, ...]] = []
-    if compared := _compared(results):
+    if compared:
         for field, tables in compared.right.items():
             for name, t in tables.items():
                 if t.n >= MIN_CELL:
@@ -121,9 +122,8 @@ def _right(results: Results) -> Summary:
     return Summary("right", "Where is the teacher right and the student wrong?", caption, _OF_SLICES + counts, tuple(rows))
 
 
-def _worst(results: Results) -> Summary:
+def _worst(compared: Fidelity | None) -> Summary:
     """The cases on which the student falls shortest of its teacher. They are named, never quoted."""
-    compared = _compared(results)
     rows = [(w.case, ", ".join(w.why), ", ".join(w.fields), w.confidence) for w in compared.worst] if compared else []
     caption = (
         "Of the holdout, the gravest first; answers are in the evidence, redacted. Confidence: the highest of a lost field."

@@ -285,7 +285,7 @@ def worlds() -> tuple[World, ...]:
         methods, interval = ("bootstrap", "bca"), calibration_error_interval
         found.append(World("calibration error", truth, "upper", drawn, pooled, methods, large, interval))
     gap, interval = true_calibration_error(0.08), confidence_gap_interval
-    found.append(World("confidence gap", gap, "upper", predictions(0.08), pooled, ("bootstrap",), SIMULATED_NS, interval))
+    found.append(World("confidence gap", gap, "upper", predictions(0.08), pooled, ("bca", "bootstrap"), SIMULATED_NS, interval))
     return tuple(found)
 
 

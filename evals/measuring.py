@@ -43,7 +43,14 @@ from evals.intervals import (
 from evals.judges import judge_adjusted, judge_errors
 from evals.pooled import RIGHT, STATISTICS, Decided, case_value, pooled, read_decision, same_references
 from evals.ratings.agreement import alpha
-from evals.resampling import bootstrap, calibration_error_interval, confidence_gap_interval, mean_interval, permutation_interval
+from evals.resampling import (
+    BootstrapMethod,
+    bootstrap,
+    calibration_error_interval,
+    confidence_gap_interval,
+    mean_interval,
+    permutation_interval,
+)
 
 __all__ = ["TOOL", "Planned", "case_values", "measure", "oldest"]
 
@@ -367,8 +374,12 @@ def _resampled_mean(
         confidence=request.confidence,
         side=request.side,
         seed=_seed(request),
-        method="bca" if request.method == "bca" else "bootstrap",
+        method=_bootstrap_method(request),
     )
+
+
+def _bootstrap_method(request: MeasurementRequest) -> BootstrapMethod:
+    return "bca" if request.method == "bca" else "bootstrap"
 
 
 def _level_values(sample: _Sample, metric: Metric) -> tuple[tuple[CaseResult, ...], list[float]]:
@@ -464,6 +475,7 @@ def _of_decisions(
             confidence=request.confidence,
             side=request.side,
             seed=seed,
+            method=_bootstrap_method(request),
         )
     if theirs is None:
         found = _drawn_again(pooled(metric.statistic, ours), len(ours), clusters, request)

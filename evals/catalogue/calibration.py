@@ -91,7 +91,7 @@ def _confidence_gap(raw: bool) -> Metric:
         estimand=f"|mean confidence in the predicted label - accuracy|; {_WRONG}",
         unit="share",
         min_n=30,
-        methods=BOOTSTRAP,
+        methods={"level": ("bca",), "difference": ("bootstrap",)},
         why="Over- and underconfidence as a whole, which needs far fewer cases than the error by bins.",
         raw=raw,
     )

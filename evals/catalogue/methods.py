@@ -70,9 +70,9 @@ METHODS: Mapping[str, Method] = {
             independent=False,
             source="Efron & Tibshirani (1993), chapter 13; Hesterberg (2015), The American Statistician 69, 371-386",
             short_by=0.02,
-            coverage="Calibration errors and gaps are at or over nominal, differences of ratings within a point; differences "
-            "of text scores fell to 93 %. Levels near the end of their range fell to 89 % (mean 0.96, 100 cases): no "
-            "mean of cases allows it for a level.",
+            coverage="Calibration errors are over nominal, differences of ratings within a point; differences of text scores "
+            "fell to 93 %. Levels near the end of their range fell to 89 % (mean 0.96, 100 cases), the confidence gap to "
+            "94.3 %: no mean of cases allows it for a level.",
         ),
         Method(
             name="pivotal",
@@ -88,8 +88,8 @@ METHODS: Mapping[str, Method] = {
             independent=False,
             source="Efron (1987), JASA 82, 171-185",
             short_by=0.02,
-            coverage="Means of cases and their differences: 93.0 % to 98.7 %, near the end of the range too. No calibration "
-            "error allows it: the bound fell to 74 %.",
+            coverage="Means of cases, their differences, the confidence gap: 93.0 % to 98.7 %, near the end of the range "
+            "too. No calibration error allows it: the bound fell to 74 %.",
         ),
         Method(
             name="permutation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,11 @@ import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from distill_gov.records.errors import DistillGovError, NothingLeftError
-from distill_gov.settings import LossSettings, TrainSettings
+from distill_gov.settings import LossSettings, Schedule, TrainSettings, Weight
 from distill_gov.teachers.soft_targets import SoftTargets
 from distill_gov.trainer.losses import Term, brier, cross_entropy, format_penalty, normalised, soft_targets
 
-__all__ = ["TrainingExample", "TrainingStoppedError", "train_student"]
+__all__ = ["TrainingExample", "TrainingStoppedError", "train_student", "weight_at"]
 
 
 class TrainingStoppedError(DistillGovError):
@@ -91,8 +92,9 @@ class _DistillTrainer(Trainer):
         parts = self._terms(out.logits[0].float(), rows, kinds, {place: k for k, place in enumerate(places)})
         # The graph stays live even where no term has a position.
         loss: torch.Tensor = out.logits.sum() * 0.0
-        for name, (term, weight) in parts.items():
-            if weight:
+        progress = self.state.global_step / max(1, self.state.max_steps)
+        for name, term in parts.items():
+            if weight := weight_at(getattr(self.losses, name), progress):
                 loss = loss + weight * normalised(term, self.counts.get(name) if self.counts else None)
         if self.counts:
             # The counts are summed over devices while their gradients are averaged.
@@ -101,7 +103,7 @@ class _DistillTrainer(Trainer):
             raise TrainingStoppedError(
                 "the loss is not finite", where=f"batch with example `{rows[0].id}`", fix="Lower the learning rate."
             )
-        self.parts = {name: float(normalised(term).detach()) for name, (term, _) in parts.items()}
+        self.parts = {name: float(normalised(term).detach()) for name, term in parts.items()}
         return (loss, out) if return_outputs else loss
 
     def get_batch_samples(self, *arguments: Any, **named: Any) -> Any:
@@ -116,11 +118,11 @@ class _DistillTrainer(Trainer):
 
     def _kinds(self, rows: Sequence[TrainingExample]) -> _Sorted:
         # The step shifts which forced positions are taken, so that all of them come round.
-        return _sorted(rows, self.losses.format > 0, self.forced_every, int(self.state.global_step))
+        return _sorted(rows, self.losses.format != 0, self.forced_every, int(self.state.global_step))
 
     def _terms(
         self, logits: torch.Tensor, rows: Sequence[TrainingExample], kinds: _Sorted, row_of: Mapping[Place, int]
-    ) -> dict[str, tuple[Term, float]]:
+    ) -> dict[str, Term]:
         device = logits.device
 
         def at(places: Sequence[Place]) -> torch.Tensor:
@@ -141,12 +143,12 @@ class _DistillTrainer(Trainer):
         rest = format_penalty(at(kinds.masked), table)
         decided = self._calibration(at(kinds.decided), [(rows[i], j) for i, j in kinds.decided])
         return {
-            "soft_decisions": (soft(kinds.decided), self.losses.soft_decisions),
-            "hard_decisions": (cross_entropy(at(kinds.settled), own(kinds.settled)), self.losses.hard_decisions),
-            "soft_text": (soft(kinds.text), self.losses.soft_text),
-            "hard_text": (cross_entropy(at(kinds.text), own(kinds.text)), self.losses.hard_text),
-            "calibration": (decided, self.losses.calibration),
-            "format": (Term(lone.total + rest.total, lone.count + rest.count), self.losses.format),
+            "soft_decisions": soft(kinds.decided),
+            "hard_decisions": cross_entropy(at(kinds.settled), own(kinds.settled)),
+            "soft_text": soft(kinds.text),
+            "hard_text": cross_entropy(at(kinds.text), own(kinds.text)),
+            "calibration": decided,
+            "format": Term(lone.total + rest.total, lone.count + rest.count),
         }
 
     def _calibration(self, logits: torch.Tensor, decided: Sequence[tuple[TrainingExample, int]]) -> Term:
@@ -247,6 +249,16 @@ def _padded(
         if rest is not None:
             tail[i] = rest
     return ids.to(device), logp.to(device), tail.to(device)
+
+
+def weight_at(weight: Weight, progress: float) -> float:
+    """A term's weight when this share of the stage's steps is done."""
+    if not isinstance(weight, Schedule):
+        return weight
+    share = min(1.0, progress / weight.until)
+    if weight.shape == "cosine":
+        share = (1 - math.cos(math.pi * share)) / 2
+    return weight.start + share * (weight.end - weight.start)
 
 
 class _Advance(TrainerCallback):

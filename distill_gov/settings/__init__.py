@@ -1,0 +1,27 @@
+"""``distill.yaml``: the ML engineer's file, a module for each of its sections."""
+
+from __future__ import annotations
+
+from distill_gov.settings.distill import DistillSettings
+from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, JudgeSettings
+from distill_gov.settings.student import StudentSettings
+from distill_gov.settings.teacher import TeacherSettings
+from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
+from distill_gov.settings.train import HintSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
+
+__all__ = [
+    "DistillSettings",
+    "EvaluateSettings",
+    "FairnessSettings",
+    "HintSettings",
+    "JudgeSettings",
+    "LossSettings",
+    "SamplingSettings",
+    "Schedule",
+    "StageSettings",
+    "StudentSettings",
+    "TeacherSettings",
+    "TeachingSettings",
+    "TrainSettings",
+    "Weight",
+]

@@ -40,7 +40,7 @@ def cross_entropy(
 
 
 def unlikelihood(logits: torch.Tensor, tokens: torch.Tensor, weights: torch.Tensor | None = None) -> Term:
-    """-log(1 - q(token)) of tokens that should not have been said (Welleck et al. 2020, equation 4).
+    """-log(1 - q(token)) of tokens that should not have been said (Welleck et al. 2020, its token-level loss).
 
     Here: the first token of an answer of the student's own that its grammar refused. Computed as softplus(z - log sum exp of
     the other logits), which keeps value and gradient where q is so near to 1 that 1 - q has no digits.

@@ -526,7 +526,7 @@ def trained(loss: Callable[[torch.Tensor, torch.Tensor, DecisionQueue], Term]) -
     right = torch.rand(512, generator=generator) < ACCURACY[kind]
     target = torch.stack([right.float(), 1 - right.float()], 1)
     logit = torch.full((4,), 4.0, requires_grad=True)
-    optimiser = torch.optim.SGD([logit], lr=2.0)
+    optimiser = torch.optim.Adam([logit], lr=0.03)
     queue = DecisionQueue(256)
     for _ in range(20):
         for batch in torch.randperm(512, generator=generator).split(32):
@@ -556,11 +556,13 @@ BY: dict[str, Callable[[torch.Tensor, torch.Tensor, DecisionQueue], Term]] = {
 def test_overconfident_decisions_become_calibrated(name: str) -> None:
     """From 0.28, what a confidence of 0.98 at 70 right in a hundred is; on average the confidence becomes right."""
     confidence, correct = trained(BY[name])
-    assert hard_ece(confidence, correct) < 0.1
+    assert hard_ece(confidence, correct) < 0.06
     assert confidence.mean().item() == pytest.approx(correct.mean().item(), abs=0.03)
     if name == "brier":
-        # A score of each decision finds each kind's own accuracy; statistics came to 0.083 to 0.086 by then.
-        assert (confidence[:4] - ACCURACY).abs().max() < 0.05
+        # A score of each decision finds each kind's own accuracy; kinds of one confidence look the same to a statistic.
+        assert (confidence[:4] - ACCURACY).abs().max() < 0.03
+    else:
+        assert (confidence[:4] - ACCURACY).abs().max() > 0.08
 
 
 def test_weighted_mmce_by_itself_goes_too_far() -> None:

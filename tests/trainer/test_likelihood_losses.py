@@ -179,14 +179,14 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("extreme", [[1e4, -1e4, 0, 0], [-1e4, 1e4, 1e4, -1e4], [1e4] * 4, [0, 0, -1e4, 1e4]])
-def test_extreme_logits_have_finite_losses_and_gradients(name: str, dtype: torch.dtype, extreme: list[float]) -> None:
-    z = leaf(torch.tensor([extreme] * 3, dtype=dtype))
-    term = ALL[name](z)
-    term.total.backward()
-    assert torch.isfinite(term.total)
-    assert z.grad is not None
-    assert torch.isfinite(z.grad).all()
+def test_extreme_logits_have_finite_losses_and_gradients(name: str, dtype: torch.dtype) -> None:
+    for extreme in ([1e4, -1e4, 0, 0], [-1e4, 1e4, 1e4, -1e4], [1e4] * 4, [0, 0, -1e4, 1e4]):
+        z = leaf(torch.tensor([extreme] * 3, dtype=dtype))
+        term = ALL[name](z)
+        term.total.backward()
+        assert torch.isfinite(term.total)
+        assert z.grad is not None
+        assert torch.isfinite(z.grad).all()
 
 
 @pytest.mark.parametrize("name", ALL)

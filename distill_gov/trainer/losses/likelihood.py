@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import softplus
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.trainer.losses.term import Term, widened
+from distill_gov.trainer.losses.term import Term, weighted, widened
 
 __all__ = ["cross_entropy", "unlikelihood"]
 
@@ -54,10 +54,3 @@ def unlikelihood(logits: torch.Tensor, tokens: torch.Tensor, weights: torch.Tens
     logits = widened(logits)
     others = logits.scatter(1, tokens[:, None], float("-inf")).logsumexp(1)
     return weighted(softplus(logits.gather(1, tokens[:, None])[:, 0] - others), weights)
-
-
-def weighted(losses: torch.Tensor, weights: torch.Tensor | None) -> Term:
-    """Losses of positions, shape (n,), as a term: their weighted sum, and the sum of the weights."""
-    if weights is None:
-        return Term(losses.sum(), len(losses))
-    return Term((losses * weights.to(losses)).sum(), float(weights.sum()))

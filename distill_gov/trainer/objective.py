@@ -153,8 +153,6 @@ class Objective:
             found["hard_text"] = fused.CrossEntropy(rows["text"], batch["text_tokens"], smoothing=smooth)
         if "format" in active:
             found |= self._format(batch, rows, selected.forced_tokens)
-        if "confidence_penalty" in active:
-            found["confidence_penalty"] = fused.ConfidencePenalty(rows["decided"])
         if "rationale" in active:
             found["rationale"] = fused.CrossEntropy(rows["rationale"], batch["rationale_tokens"], smoothing=smooth)
         if "unlikelihood" in active:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from distill_gov.trainer.losses import head as fused
-from distill_gov.trainer.losses.divergence import soft_targets
+from distill_gov.trainer.losses.divergence import dense_divergence, sampled_divergence, sparse_divergence
 from distill_gov.trainer.losses.grammar import format_penalty
+from distill_gov.trainer.losses.likelihood import cross_entropy, unlikelihood
 
 __all__ = ["plain_loss"]
 
@@ -21,8 +22,8 @@ def plain_loss(
     vocabulary: int | None = None,
 ) -> fused.HeadLoss:
     """What :func:`distill_gov.trainer.losses.head.head_loss` gives, of logits (positions, vocabulary)."""
-    wide = logits[:, :vocabulary].float()
-    total = wide.sum() * 0.0
+    wide = logits[:, :vocabulary]
+    total = wide.float().sum() * 0.0 if not terms else wide.new_zeros((), dtype=torch.float32)
     sums = {}
     for name, term in terms.items():
         value = _sum(wide[term.rows], term)
@@ -34,22 +35,17 @@ def plain_loss(
 def _sum(z: torch.Tensor, term: fused.HeadTerm) -> torch.Tensor:
     match term:
         case fused.CrossEntropy():
-            nll = z.logsumexp(1) - z.gather(1, term.tokens[:, None])[:, 0]
-            if term.smoothing:
-                nll = (1 - term.smoothing) * nll + term.smoothing * (z.logsumexp(1) - z.mean(1))
-            return (nll if term.weights is None else nll * term.weights).sum()
+            return cross_entropy(z, term.tokens, term.weights, term.smoothing).total
         case fused.SparseDivergence():
-            return soft_targets(z, term.ids, term.logp, term.log_tail, term.temperature).total
-        case fused.GrammarMass():
-            return format_penalty(z, term.table[term.index][:, : z.shape[1]]).total
-        case fused.Unlikelihood():
-            return -torch.log(-torch.expm1(z.log_softmax(1).gather(1, term.tokens[:, None])[:, 0])).sum()
-        case fused.ConfidencePenalty():
-            logp = z.log_softmax(1)
-            return (logp.exp() * logp).sum()
+            return sparse_divergence(z, term.ids, term.logp, term.log_tail, term.temperature, term.kind, term.beta).total
+        case fused.SampledDivergence():
+            return sampled_divergence(z, term.ids, term.weights, term.temperature).total
         case fused.DenseDivergence():
-            aim = (term.hidden @ term.weight.T)[:, : z.shape[1]].float() / term.temperature
-            p, logq = aim.log_softmax(1), (z / term.temperature).log_softmax(1)
-            return (p.exp() * (p - logq)).sum() * term.temperature**2
+            teacher = torch.nn.functional.linear(term.hidden, term.weight[: z.shape[1]])
+            return dense_divergence(z, teacher, term.temperature, term.kind, term.beta).total
+        case fused.GrammarMass():
+            return format_penalty(z, term.table[term.index.to(term.table.device)].to(z.device)).total
+        case fused.Unlikelihood():
+            return unlikelihood(z, term.tokens).total
         case _:
-            raise NotImplementedError(type(term).__name__)
+            raise NotImplementedError(f"no dense form of {type(term).__name__}")

@@ -6,9 +6,28 @@ Shapes: ``logits`` (positions, vocabulary); ``ids`` and ``logp`` (positions, k),
 from __future__ import annotations
 
 from distill_gov.trainer.losses.calibration import brier
-from distill_gov.trainer.losses.divergence import soft_targets
+from distill_gov.trainer.losses.divergence import (
+    dense_divergence,
+    draw_targets,
+    sampled_divergence,
+    shared_logits,
+    soft_targets,
+    sparse_divergence,
+)
 from distill_gov.trainer.losses.grammar import format_penalty
 from distill_gov.trainer.losses.likelihood import cross_entropy
 from distill_gov.trainer.losses.term import Term, normalised
 
-__all__ = ["Term", "brier", "cross_entropy", "format_penalty", "normalised", "soft_targets"]
+__all__ = [
+    "Term",
+    "brier",
+    "cross_entropy",
+    "dense_divergence",
+    "draw_targets",
+    "format_penalty",
+    "normalised",
+    "sampled_divergence",
+    "shared_logits",
+    "soft_targets",
+    "sparse_divergence",
+]

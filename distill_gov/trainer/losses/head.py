@@ -130,7 +130,7 @@ class SparseDivergence(HeadTerm):
         taught = torch.isfinite(target).any(1)
         scores, outside, mass = bucketed(scaled, ids, present)
         values, slope = closed_form(target, scores.log_softmax(1), self.kind, self.beta)
-        slope *= (factor * self.temperature * taught)[:, None]
+        slope.mul_(factor * self.temperature).mul_(taught[:, None])
         block.add(at, outside.mul_((slope[:, -1] / mass)[:, None]))
         block.add_picked(at, ids, slope[:, :-1])
         return (values * taught).sum() * self.temperature**2
@@ -192,7 +192,7 @@ class GrammarMass(HeadTerm):
     """-log Z, Z the student's mass on what the grammar allows: KL(q restricted to the allowed || q).
 
     ``table`` (masks, vocabulary), bool, holds the masks and ``index`` (n,) says which is an entry's. Tokens beyond the table's
-    width are forbidden. A mask that allows nothing costs more than can be trained on, and stops the training.
+    width are forbidden. A mask that allows nothing costs infinity, which stops the training.
     """
 
     index: torch.Tensor
@@ -205,6 +205,7 @@ class GrammarMass(HeadTerm):
         inside, shares, mass = exponentials(z.masked_fill(forbidden, -math.inf))
         block.add_softmax(at, torch.full_like(inside, factor))
         block.add(at, shares.mul_((-factor / mass)[:, None]))
+        inside = inside.masked_fill(inside <= LEAST, -math.inf)
         return (block.whole[at] - inside).sum()
 
 

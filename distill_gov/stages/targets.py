@@ -52,9 +52,9 @@ class TargetMaker:
 
     def mask_indices(self, targets: SoftTargets) -> tuple[int, ...]:
         if self.grammar is None:
-            return (-1,) * len(targets.token_ids)
+            return (-1,) * targets.n
         found = []
-        for mask, forced in zip(self.grammar.masks(targets.token_ids), targets.forced, strict=True):
+        for mask, forced in zip(self.grammar.masks(targets.token_ids.tolist()), targets.forced.tolist(), strict=True):
             if forced:
                 found.append(-1)
                 continue
@@ -101,6 +101,12 @@ class _Line:
                     self.field[place], self.forced[place] = field.name, False
                     self.ids[place], self.logp[place] = tuple(node), tuple(node.values())
 
+    def targets(self, example: str, identity: str, support: str, temperature: float, tokens: Sequence[int]) -> SoftTargets:
+        return SoftTargets.ragged(
+            example, identity, support, temperature, token_ids=tokens, field=self.field, forced=self.forced, ids=self.ids,
+            logp=self.logp, log_tail=self.tail, log_allowed=self.allowed,
+        )  # fmt: skip
+
 
 def target_identities(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
     """Identity that the soft targets of each example must have, by example.
@@ -145,12 +151,7 @@ def assembled(
             if not position["forced"]:
                 line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
                 line.tail[place] = position["log_tail"]
-        found.append(
-            SoftTargets(
-                example.id, identities[example.id], "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
-                tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-            )
-        )  # fmt: skip
+        found.append(line.targets(example.id, identities[example.id], "grammar", t.temperature, tokens))
     return found
 
 
@@ -170,7 +171,4 @@ def reference_targets(
         value = json.loads(text)
         even = {f.name: {label: -float(np.log(len(f.labels))) for label in f.labels} for f in answer.fields}
         line.decide(answer, encode, [value[f.name] for f in answer.fields], even, 1.0)
-    return SoftTargets(
-        example, "", "grammar" if answer else "full", 1.0, tokens, tuple(line.field), tuple(line.forced),
-        tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-    )  # fmt: skip
+    return line.targets(example, "", "grammar" if answer else "full", 1.0, tokens)

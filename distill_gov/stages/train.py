@@ -229,25 +229,22 @@ def mislabelled(examples: Sequence[Taught], project: Project) -> list[Taught]:
         new = tools.bare(example.id, text)
         other = examples[donor][1]
         taken = {f: i for i, f in enumerate(other.field) if f}
-        start = len(new.token_ids) - len(targets.token_ids)
+        start = new.n - targets.n
         new = _with_decisions(new, other, taken)
         changed[place] = (replace(example, answer=text), _with_tail(new, targets, start))
     return changed
 
 
 def _with_decisions(new: SoftTargets, donor: SoftTargets, taken: Mapping[str, int]) -> SoftTargets:
-    ids, logp = list(new.ids), list(new.logp)
-    for place, field in enumerate(new.field):
-        if field in taken:
-            ids[place], logp[place] = donor.ids[taken[field]], donor.logp[taken[field]]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), temperature=donor.temperature)
+    changes = {j: _taken(donor, taken[field]) for j, field in enumerate(new.field) if field in taken}
+    return replace(new.with_support(changes), temperature=donor.temperature)
 
 
 def _with_tail(new: SoftTargets, own: SoftTargets, shift: int) -> SoftTargets:
     """Free positions keep the example's own targets; they stand ``shift`` tokens later."""
-    ids, logp, tail = list(new.ids), list(new.logp), list(new.log_tail)
-    for place in range(len(new.token_ids)):
-        source = place - shift
-        if not new.forced[place] and not new.field[place] and 0 <= source < len(own.token_ids):
-            ids[place], logp[place], tail[place] = own.ids[source], own.logp[source], own.log_tail[source]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), log_tail=tuple(tail))
+    free = [j for j in range(new.n) if not new.forced[j] and not new.field[j] and 0 <= j - shift < own.n]
+    return new.with_support({j: _taken(own, j - shift) for j in free})
+
+
+def _taken(targets: SoftTargets, position: int) -> tuple[Any, Any, float]:
+    return *targets.support_at(position), float(targets.log_tail[position])

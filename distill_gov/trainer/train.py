@@ -134,7 +134,7 @@ class _DistillTrainer(Trainer):
 
         def soft(places: Sequence[Place]) -> Term:
             of = [(rows[i].targets, j) for i, j in places]
-            ids, logp, tail = _padded([(t.ids[j], t.logp[j], t.log_tail[j]) for t, j in of], device)
+            ids, logp, tail = _padded([(*t.support_at(j), t.log_tail[j]) for t, j in of], device)
             return soft_targets(at(places), ids, logp, tail, self.temperature)
 
         # Where one token is allowed, -log Z is that token's cross-entropy; no mask of the vocabulary is needed.
@@ -152,16 +152,16 @@ class _DistillTrainer(Trainer):
         }
 
     def _calibration(self, logits: torch.Tensor, decided: Sequence[tuple[TrainingExample, int]]) -> Term:
-        width = max((len(r.targets.ids[j]) for r, j in decided), default=1)
+        width = max((len(r.targets.support_at(j)[0]) for r, j in decided), default=1)
         ids = torch.zeros(len(decided), width, dtype=torch.long)
         target = torch.full((len(decided), width), -1.0)
         for k, (row, j) in enumerate(decided):
-            tokens = row.targets.ids[j]
+            tokens, logp = row.targets.support_at(j)
             ids[k, : len(tokens)] = torch.tensor(tokens)
             if row.truth:
                 target[k, : len(tokens)] = torch.tensor([float(t == row.targets.token_ids[j]) for t in tokens])
             else:
-                heated = torch.tensor(row.targets.logp[j]) * self.temperature
+                heated = torch.tensor(logp) * self.temperature
                 target[k, : len(tokens)] = heated.softmax(0)
         return brier(logits, ids.to(logits.device), target.to(logits.device))
 
@@ -236,18 +236,15 @@ def _sorted(rows: Sequence[TrainingExample], masks: bool, forced_every: int = 1,
     )
 
 
-def _padded(
-    rows: Sequence[tuple[Sequence[int], Sequence[float], float | None]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _padded(rows: Sequence[tuple[Any, Any, float]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     width = max((len(ids) for ids, _, _ in rows), default=1)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     logp = torch.full((len(rows), width), float("-inf"))
     tail = torch.full((len(rows),), float("-inf"))
     for i, (tokens, values, rest) in enumerate(rows):
-        ids[i, : len(tokens)] = torch.tensor(list(tokens))
-        logp[i, : len(values)] = torch.tensor(list(values))
-        if rest is not None:
-            tail[i] = rest
+        ids[i, : len(tokens)] = torch.tensor(tokens)
+        logp[i, : len(values)] = torch.tensor(values)
+        tail[i] = float(rest)
     return ids.to(device), logp.to(device), tail.to(device)
 
 

@@ -27,11 +27,11 @@ def targets(draw: st.DrawFn) -> list[SoftTargets]:
         n = draw(st.integers(1, 4))
         ids = [tuple(draw(st.lists(TOKEN, max_size=3))) for _ in range(n)]
         found.append(
-            SoftTargets(
-                example=name,
-                identity=f"id of {name}",
-                support=draw(st.sampled_from(["grammar", "full"])),
-                temperature=draw(st.floats(0.1, 8)),
+            SoftTargets.ragged(
+                name,
+                f"id of {name}",
+                draw(st.sampled_from(["grammar", "full"])),
+                draw(st.floats(0.1, 8)),
                 token_ids=tuple(draw(TOKEN) for _ in range(n)),
                 field=tuple(draw(st.sampled_from(["", "intent"])) for _ in range(n)),
                 forced=tuple(draw(st.booleans()) for _ in range(n)),
@@ -58,8 +58,10 @@ def test_what_is_written_is_read_back_by_example(found: list[SoftTargets], shard
 
 
 def one(name: str = "a") -> SoftTargets:
-    return SoftTargets(name, "sha256:1", "grammar", 2.0, (5, 2), ("", ""), (False, True), ((5, 6), ()), ((-0.5, -1.0), ()),
-                       (-3.0, None), (0.0, 0.0))  # fmt: skip
+    return SoftTargets.ragged(
+        name, "sha256:1", "grammar", 2.0, token_ids=(5, 2), field=("", ""), forced=(False, True), ids=((5, 6), ()),
+        logp=((-0.5, -1.0), ()), log_tail=(-3.0, None), log_allowed=(0.0, 0.0),
+    )  # fmt: skip
 
 
 def test_the_order_given_does_not_matter(tmp_path: Path) -> None:
@@ -101,13 +103,14 @@ def test_the_identity_covers_everything_that_shapes_a_target() -> None:
 def test_targets_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         one().temperature = 1.0  # type: ignore[misc]
+    with pytest.raises(ValueError, match="read-only"):
+        one().ids[0] = 1
     assert replace(one(), temperature=1.0).temperature == 1.0
 
 
 def test_targets_of_two_supports_teach_nobody_together() -> None:
-    one = SoftTargets("a", "i", "grammar", 2.0, (1,), ("",), (True,), ((),), ((),), (None,), (0.0,))
     one_support([])
-    one_support([one, replace(one, example="b")])
+    one_support([one("a"), one("b")])
     with pytest.raises(IntegrityError, match="full, grammar") as caught:
-        one_support([one, replace(one, support="full")])
+        one_support([one(), replace(one(), support="full")])
     assert caught.value.exit_code == 4

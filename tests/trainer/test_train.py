@@ -42,9 +42,9 @@ def example(name: str, prompt: int, answer: int, *, forced: Sequence[int] = (), 
             ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.3, 0.1]))], [*tail, None]
         else:
             ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.2, 0.1]))], [*tail, math.log(0.1)]
-    targets = SoftTargets(
-        name, "id", "grammar", TEMPERATURE, tokens, tuple("intent" if j in decided else "" for j in range(answer)),
-        tuple(j in forced for j in range(answer)), tuple(ids), tuple(logp), tuple(tail), (0.0,) * answer,
+    targets = SoftTargets.ragged(
+        name, "id", "grammar", TEMPERATURE, token_ids=tokens, field=["intent" if j in decided else "" for j in range(answer)],
+        forced=[j in forced for j in range(answer)], ids=ids, logp=logp, log_tail=tail, log_allowed=[0.0] * answer,
     )  # fmt: skip
     masks = tuple(-1 if j in forced else j % 2 for j in range(answer))
     return TrainingExample(name, tuple(rng.integers(10, 300, prompt).tolist()), targets, masks, False)
@@ -154,17 +154,18 @@ def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
             if row.truth or not t.field[j]:
                 sums[f"hard_{kind}"].append(-here.log_softmax(0)[token].item())
             sums["format"].append(-here.softmax(0)[mask_table()[row.masks[j]]].sum().log().item())
-            q = (here / TEMPERATURE).softmax(0)[list(t.ids[j])].tolist()
-            p = [math.exp(x) for x in t.logp[j]]
+            ids, logp = (list(part.tolist()) for part in t.support_at(j))
+            q = (here / TEMPERATURE).softmax(0)[ids].tolist()
+            p = [math.exp(x) for x in logp]
             value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-            rest = t.log_tail[j]
-            if rest is not None:
+            rest = float(t.log_tail[j])
+            if math.isfinite(rest):
                 value += math.exp(rest) * (rest - math.log(1 - sum(q)))
             sums[f"soft_{kind}"].append(value * TEMPERATURE**2)
             if t.field[j]:
-                aim = torch.tensor(t.logp[j]).mul(TEMPERATURE).softmax(0)
-                aim = torch.tensor([float(i == token) for i in t.ids[j]]) if row.truth else aim
-                own = here[list(t.ids[j])].softmax(0)
+                aim = torch.tensor(logp).mul(TEMPERATURE).softmax(0)
+                aim = torch.tensor([float(i == token) for i in ids]) if row.truth else aim
+                own = here[ids].softmax(0)
                 sums["calibration"].append((own - aim).square().sum().item())
     wanted = sum(LOSSES[name] * math.fsum(values) / len(values) for name, values in sums.items())
     assert loss == pytest.approx(wanted, rel=1e-4)
@@ -177,7 +178,7 @@ def test_a_reference_aims_the_calibration_at_the_truth(tmp_path: Path) -> None:
     run.compute_loss(run.model, _Collator(PAD)([row]))
     with torch.inference_mode():
         z = build_model(5)(input_ids=torch.tensor([[*row.prompt, *row.targets.token_ids]])).logits[0, len(row.prompt) - 1]
-    own = z[list(row.targets.ids[0])].softmax(0)
+    own = z[row.targets.support_at(0)[0].tolist()].softmax(0)
     assert run.parts["calibration"] == pytest.approx((own - torch.tensor([1.0, 0, 0])).square().sum().item(), rel=1e-4)
 
 

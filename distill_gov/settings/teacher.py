@@ -42,8 +42,8 @@ class TeacherSettings(Settings):
     """Answers to a prompt: the likeliest one, and others that are drawn at ``sample_temperature``."""
     sample_temperature: float = Field(default=1.0, gt=0)
     soft_targets: bool = True
-    """Whether it scores what is taught. Without, only the text of its answers is taught: all that a teacher of another tokenizer
-    than the student's can give."""
+    """Whether it scores what is taught. Without, only the text of its answers is taught: a teacher whose tokenizer is not the
+    student's can give no more."""
 
     @model_validator(mode="after")
     def _admissible(self) -> Self:
@@ -58,7 +58,9 @@ class TeacherSettings(Settings):
         so that what those versions built stays valid."""
         asked = self.model_dump(mode="json")
         new = ("samples", "sample_temperature", "soft_targets")
-        return {name: value for name, value in asked.items() if name not in new or value != type(self).model_fields[name].default}
+        return {
+            name: value for name, value in asked.items() if name not in new or value != type(self).model_fields[name].default
+        }
 
 
 class RoutingSettings(Settings):
@@ -98,7 +100,9 @@ def check_teachers(
     for name in asked:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            raise ValueError(f"`{section}` names no teacher that there is; " + (f"did you mean `{near[0]}`?" if near else "add it"))
+            raise ValueError(
+                f"`{section}` names no teacher that there is; " + (f"did you mean `{near[0]}`?" if near else "add it")
+            )
     if idle := [name for name in teachers if name not in asked]:
         raise ValueError(f"nothing is given to the teacher `{idle[0]}`; name it in `routing.to` or `blend`, or take it out")
     if (teachers or routing or blend) and any(t.kind != "prompted" for t in (default, *teachers.values())):

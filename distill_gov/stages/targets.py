@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_bytes
-from distill_gov.stages.chats import CleanChat, prompt_text
+from distill_gov.stages.chats import prompt_text
+from distill_gov.teachers.blending import blended_identity
 from distill_gov.teachers.soft_targets import SoftTargets, identity
 from distill_gov.teaching_set.examples import TeachingExample
 from evals.decisions import AnswerFormat, LabelTrie
@@ -108,14 +109,27 @@ class _Line:
         )  # fmt: skip
 
 
-def target_identities(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
-    """Identity that the soft targets of each example must have, by example.
+def target_identities(project: Project, teachers: Mapping[str, str], examples: Sequence[TeachingExample]) -> dict[str, str]:
+    """Identity that the soft targets of each example must have, by example; those that have none are left out.
 
     Args:
-        teacher: :attr:`WorkerSpec.identity` of the teacher that scored them.
+        teachers: :attr:`WorkerSpec.identity` of each teacher that scored them, by name.
     """
-    t = project.settings.teacher
-    vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode())
+    settings = project.settings
+    if settings.blend:
+        of_each = [_identities(project, name, teachers.get(name, ""), examples) for name in settings.blend]
+        weights = list(settings.blend.values())
+        return {e.id: blended_identity([one[e.id] for one in of_each], weights) for e in examples}
+    found: dict[str, str] = {}
+    for name, t in settings.all_teachers.items():
+        if t.soft_targets:
+            found |= _identities(project, name, teachers.get(name, ""), [e for e in examples if e.teacher == name])
+    return found
+
+
+def _identities(project: Project, name: str, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
+    t = project.settings.all_teachers[name]
+    vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode()) if examples else ""
     return {
         e.id: identity(teacher, vocabulary, TEMPLATE, prompt_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
         for e in examples
@@ -124,27 +138,33 @@ def target_identities(project: Project, teacher: str, examples: Sequence[Teachin
 
 def assembled(
     project: Project,
+    name: str,
     teacher: str,
-    chats: Sequence[CleanChat],
     examples: Sequence[TeachingExample],
-    answers: Mapping[str, Mapping[str, Any]],
+    decisions: Sequence[Mapping[str, Mapping[str, float]]],
     scored: Sequence[Mapping[str, Any]],
 ) -> list[SoftTargets]:
-    """Soft targets of the examples, from the teacher's decisions and its scores of the free text."""
-    t = project.settings.teacher
+    """Soft targets of the examples, from one teacher's decisions and its scores of the free text.
+
+    Args:
+        name: the teacher's, in ``distill.yaml``.
+        teacher: its :attr:`WorkerSpec.identity`.
+        decisions: what it thinks of the labels (field -> label -> log-probability), an example each.
+    """
+    t = project.settings.all_teachers[name]
     tokenizer = project.tokenizer(t.model)
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    identities = target_identities(project, teacher, examples)
+    identities = _identities(project, name, teacher, examples)
     found = []
-    for chat, example, score in zip(chats, examples, scored, strict=True):
+    for example, thought, score in zip(examples, decisions, scored, strict=True):
         tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
         line = _Line(tokens)
         value = json.loads(example.answer)
         values = [value[f.name] for f in project.format.fields]
-        line.decide(project.format, encode, values, answers[chat.trace]["decisions"], t.temperature)
+        line.decide(project.format, encode, values, thought, t.temperature)
         for offset, position in enumerate(score["positions"]):
             place = score["start"] + offset
             line.forced[place], line.allowed[place] = position["forced"], position["log_allowed"]

@@ -13,9 +13,10 @@ import numpy as np
 from scipy.special import softmax
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, MissingFileError
+from distill_gov.records.errors import BadInputError, HashMismatchError, MissingFileError
 from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
+from distill_gov.settings.teacher import DEFAULT
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
@@ -63,9 +64,9 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     require_review(project, run)
     started, clock = now(), Prepared(progress)
     examples = taught(project, run)
-    recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
-    facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
+    unscored = not any(targets.identity for _, targets in examples)
+    facts = make_student(project, examples, layout.student, clock, hard_only=unscored)
     if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
         # The build's manifest still lists what was taken away before this student could be taught it.
         facts["purged_before"] = sorted(purged)
@@ -106,7 +107,7 @@ def base_model(project: Project) -> str:
 
 
 def taught(project: Project, run: Run) -> list[Taught]:
-    """The run's examples with their soft targets; a recorded teacher's answers get bare ones.
+    """The run's examples with their soft targets; answers that nobody scored get bare ones (their identity is empty).
 
     Raises:
         HashMismatchError: a file is not what the build left, or soft targets are not those of the examples and settings.
@@ -114,12 +115,32 @@ def taught(project: Project, run: Run) -> list[Taught]:
     check_teaching(run)
     examples = read_examples(run.layout.examples)
     if project.settings.teacher.kind == "prompted":
-        scored = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
-        wanted = target_identities(project, str(scored.get("teacher", "")), examples)
+        wanted = target_identities(project, _scorers(project, run, examples), examples)
         stored = read_soft_targets(run.layout.soft_targets, wanted)
+    else:
+        wanted, stored = {}, {}
+    if len(wanted) == len(examples):
         return [(e, stored[e.id]) for e in examples]
     tools = TargetMaker(project, base_model(project))
-    return [(e, tools.bare(e.id, e.answer)) for e in examples]
+    return [(e, stored[e.id] if e.id in wanted else tools.bare(e.id, e.answer)) for e in examples]
+
+
+def _scorers(project: Project, run: Run, examples: Sequence[TeachingExample]) -> dict[str, str]:
+    """Identity of each teacher that scored the examples, by name.
+
+    Raises:
+        HashMismatchError: the teachers are not those of the build.
+    """
+    settings = project.settings
+    told: Mapping[str, Any] = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
+    silent = sorted(name for name, t in settings.all_teachers.items() if not t.soft_targets)
+    if {e.teacher for e in examples} - settings.all_teachers.keys() or silent != sorted(told.get("none_of", [])):
+        raise HashMismatchError(
+            "the teachers are not those that the teaching set was built with",
+            where="distill.yaml: teachers",
+            fix="Restore them, or build again under a new run name.",
+        )
+    return {DEFAULT: str(told.get("teacher", "")), **told.get("teachers", {})}
 
 
 def make_student(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ import pyarrow as pa
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
+from distill_gov.settings.teacher import DEFAULT
 
-__all__ = ["TeachingExample", "answer_id", "read_examples", "trace_of", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "read_examples", "trace_of", "weighted", "write_examples"]
 
 FORMAT = "examples"
 
@@ -34,6 +36,16 @@ class TeachingExample:
     answer_source: Literal["teacher", "reference"]
     """``reference``: the decisions are those of the trace's reference, and so is the text where the reference has one."""
     tags: Mapping[str, Any]
+    teacher: str = DEFAULT
+    """Which teacher answered, or scored the reference, by its name in ``distill.yaml``."""
+    weight: float = 1.0
+    """What the example counts in training: a prompt counts 1, whatever the number of its answers that are taught."""
+
+
+def weighted(examples: Sequence[TeachingExample]) -> list[TeachingExample]:
+    """The examples with weights such that those of one trace count 1 together."""
+    answers = Counter(e.trace for e in examples)
+    return [replace(e, weight=1.0 / answers[e.trace]) for e in examples]
 
 
 _SCHEMA = pa.schema(
@@ -46,6 +58,8 @@ _SCHEMA = pa.schema(
         pa.field("answer", pa.string(), nullable=False),
         pa.field("answer_source", pa.string(), nullable=False),
         pa.field("tags", pa.string(), nullable=False),
+        pa.field("teacher", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
     ]
 )
 

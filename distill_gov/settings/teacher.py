@@ -107,6 +107,8 @@ def check_teachers(
         raise ValueError(f"nothing is given to the teacher `{idle[0]}`; name it in `routing.to` or `blend`, or take it out")
     if (teachers or routing or blend) and any(t.kind != "prompted" for t in (default, *teachers.values())):
         raise ValueError("several teachers must all be `prompted`: what is recorded in a trace is one teacher's")
+    if other := [n for n, t in teachers.items() if t.soft_targets and t.temperature != default.temperature]:
+        raise ValueError(f"`teachers.{other[0]}.temperature` is not the default teacher's; soft targets are taught at one")
     _check_blend({name: default if name == DEFAULT else teachers[name] for name in blend}, blend)
 
 
@@ -119,5 +121,3 @@ def _check_blend(blended: Mapping[str, TeacherSettings], blend: Mapping[str, flo
         raise ValueError("a weight of `blend` must be above 0; take a teacher that counts nothing out")
     if hard := [name for name, teacher in blended.items() if not teacher.soft_targets]:
         raise ValueError(f"`blend` mixes soft targets, and the teacher `{hard[0]}` gives none (`soft_targets: false`)")
-    if len({teacher.temperature for teacher in blended.values()}) > 1:
-        raise ValueError("the teachers of `blend` have several `temperature`s; soft targets are mixed at one")

@@ -13,8 +13,9 @@ from distill_gov.records.errors import BadInputError, BadModelError
 from distill_gov.settings.teacher import BEST, DEFAULT
 from distill_gov.stages.chats import CleanChat
 from distill_gov.stages.identifiers import presentable_traces
+from distill_gov.stages.rationales import rationales, wanted
 from distill_gov.stages.routing import best_teachers, value_of
-from distill_gov.teaching_set.examples import TeachingExample, answer_id
+from distill_gov.teaching_set.examples import TeachingExample, answer_id, rationale_id
 from distill_gov.traces import Trace, recorded_answer
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Candidate:
     """Who answered, or scores the reference."""
     decisions: Decided = field(default_factory=dict)
     """What this teacher thinks of the labels."""
+    kind: Literal["answer", "rationale"] = "answer"
 
     @property
     def id(self) -> str:
-        return answer_id(self.chat.trace, self.sample)
+        return answer_id(self.chat.trace, self.sample) if self.kind == "answer" else rationale_id(self.chat.trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _check_vocabularies(project: Project) -> None:
 
 
 def answered(project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace], clock: Prepared) -> Answers:
-    """Admit the teachers, give every chat to one of them, and let them answer.
+    """Admit the teachers, give every chat to one of them, and let them answer; rationales stand behind the answers.
 
     Args:
         traces: those of the chats, by id.
@@ -144,8 +146,14 @@ def answered(project: Project, chats: Sequence[CleanChat], traces: Mapping[str, 
         TeacherNotAdmittedError: one is under its floor.
         BadInputError: a trace carries no answer, or one that does not fit.
     """
-    if project.settings.teacher.kind == "recorded":
-        return _recorded(project, chats, traces)
+    recorded = project.settings.teacher.kind == "recorded"
+    found = _recorded(project, chats, traces) if recorded else _prompted(project, chats, traces, clock)
+    if wanted(project.settings.train):
+        found.candidates.extend(rationales(project, found.candidates, traces))
+    return found
+
+
+def _prompted(project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace], clock: Prepared) -> Answers:
     from distill_gov.stages.teacher import admitted_teacher, labelled
 
     given = {c.trace: _given(project, traces[c.trace], c) for c in chats}

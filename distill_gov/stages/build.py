@@ -24,6 +24,7 @@ from distill_gov.stages.contamination import write_text_hashes
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
+from distill_gov.stages.rationales import asked_for_rationale, check_rationales, reasoning_of, wanted
 from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.review import check_asked, review_packet
 from distill_gov.stages.routing import check_routing
@@ -93,6 +94,7 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
     _check_floor(project)
     _check_sampling(project)
     check_teachers_fit(project)
+    check_rationales(project)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
@@ -122,10 +124,13 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
         kept = filtering.answers(given.candidates, findings)
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
+        thoughts = [_example(by_id[c.chat.trace], c.chat, c) for c in kept if c.kind == "rationale"]
+        chats_of = [c.chat for c in kept]
+        kept = [c for c in kept if c.kind == "answer"]
         examples = weighted([_example(by_id[c.chat.trace], c.chat, c) for c in kept])
-        scan = _scan(project, [c.chat for c in kept], examples)
+        scan = _scan(project, chats_of, [*examples, *thoughts])
         taught = [by_id[trace] for trace in dict.fromkeys(c.chat.trace for c in kept)]
-        facts |= {"turns": turns_taught(project, taught), "slices": _slices(settings, traces, taught, holdout)}
+        facts |= {"turns": turns_taught(project, taught, len(thoughts)), "slices": _slices(settings, traces, taught, holdout)}
         targets = scored(project, given.teachers, kept, examples, facts, clock) if given.teachers is not None else []
     finally:
         if given.teachers is not None:
@@ -136,6 +141,8 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
     facts |= review_packet(project, run, examples, findings, review)
+    if thoughts:
+        write_examples(layout.rationales, thoughts)
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
@@ -163,6 +170,8 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
         teaching["teachers"] = {name: t.shaping() for name, t in s.teachers.items()}
         teaching["routing"] = s.routing.model_dump(mode="json") if s.routing is not None else None
         teaching["blend"] = dict(s.blend)
+    if wanted(s.train):
+        teaching["rationales"] = True
     if s.sampling is not None:
         teaching["sampling"] = s.sampling.model_dump(mode="json")
     inputs |= {
@@ -255,7 +264,8 @@ def _clean(
     kept = []
     ordered = sorted(traces, key=lambda t: t.id)
     carried = carried_answer if project.settings.teacher.kind == "recorded" else reference_answer
-    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried)
+    thought = reasoning_of if wanted(project.settings.train) else _nothing
+    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried, thought)
     for chat in _advancing(cleaned, advance):
         decisions.append(
             _decision("redaction", chat.trace, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
@@ -263,6 +273,10 @@ def _clean(
         if chat.refused is None:
             kept.append(chat)
     return kept
+
+
+def _nothing(_: Trace) -> None:
+    return None
 
 
 def _advancing(chats: Iterable[CleanChat], advance: Callable[[int], None]) -> Iterator[CleanChat]:
@@ -299,8 +313,9 @@ def _slices(
 
 def _example(trace: Trace, chat: CleanChat, answer: Candidate) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
+    messages = asked_for_rationale(chat.messages) if answer.kind == "rationale" else chat.messages
     return TeachingExample(
-        answer.id, trace.id, answer.sample, "train", chat.messages, answer.text, answer.source, tags, answer.teacher
+        answer.id, trace.id, answer.sample, "train", messages, answer.text, answer.source, tags, answer.teacher
     )
 
 
@@ -322,7 +337,8 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
-    for message, redacted in zip(example.messages, chat.redacted, strict=True):
+    # Behind the chat's own turns stands nothing but our mark.
+    for message, redacted in zip(example.messages[: len(chat.messages)], chat.redacted, strict=True):
         yield replace(redacted, text=message["content"])
     yield from answer_texts(project, example.answer, chat.stand_ins)
 

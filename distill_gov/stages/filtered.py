@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,8 @@ class Filtering:
             zip((i.id for i in items), _invented(project.redactor, [c.chat for c in candidates], items), strict=True)
         )
         findings += [finding for found in personal.values() for finding in found or ()]
-        registered = [schema_filter(project.answer_schema)] if project.answer_schema else []
+        thoughts = {c.id for c in candidates if c.kind == "rationale"}
+        registered = [schema_filter(project.answer_schema, thoughts)] if project.answer_schema else []
         registered.append(Filter("answer/personal_data", "1", lambda i: _personal(personal[i.id])))
         chats = {c.chat.trace: c.chat for c in candidates}
         known = KnownValues.of(f for chat in chats.values() for f in chat.findings)
@@ -108,7 +109,8 @@ class Filtering:
         )  # fmt: skip
         filters = (*filters, _scan(project, known))
         self._start(filters)
-        decided = self._diverse(items, list(decide_all(filters, items)))
+        decided = self._diverse(items, list(decide_all(filters, items)), thoughts)
+        decided = self._with_answers(items, decided, thoughts)
         kept = []
         several = bool(project.settings.teachers)
         for candidate, item, one in zip(candidates, items, decided, strict=True):
@@ -170,7 +172,8 @@ class Filtering:
         items = []
         for candidate in candidates:
             chat, text = candidate.chat, candidate.text
-            judged = judge(text, schema) if schema else None
+            thought = candidate.kind == "rationale"
+            judged = judge(text, schema) if schema and not thought else None
             values = dict(judged.value) if judged and judged.valid and isinstance(judged.value, Mapping) else {}
             # Of an answer that cannot be read everything is taken for what people read.
             readable = bool(judged and judged.valid and project.free_fields)
@@ -183,7 +186,7 @@ class Filtering:
                     reply_text=free if readable else text,
                     finish=candidate.finish,
                     fields=values,
-                    recorded=_brought(chat, text, project.format_or_none),
+                    recorded=thought or _brought(chat, text, project.format_or_none),
                     trace=chat.trace,
                     sample=candidate.sample,
                     refused=over_refusal(_text(values.get(ACTION))),
@@ -193,12 +196,27 @@ class Filtering:
             )
         return items
 
-    def _diverse(self, items: Sequence[AnswerItem], decided: list[Decided]) -> list[Decided]:
+    def _with_answers(self, items: Sequence[AnswerItem], decided: list[Decided], thoughts: Container[str]) -> list[Decided]:
+        """A rationale is taught beside an answer, never for itself."""
+        if not thoughts:
+            return decided
+        pairs = list(zip(items, decided, strict=True))
+        left = {item.trace for item, one in pairs if item.id not in thoughts and one.deciding is None}
+        alone = {item.id for item in items if item.id in thoughts and item.trace not in left}
+        rule = Filter[AnswerItem]("answer/rationale", "1", lambda i: [Tag("without_answer")] if i.id in alone else [])
+        self._start([rule])
+        return [Decided((*one.fired, *rule(item))) for item, one in pairs]
+
+    def _diverse(self, items: Sequence[AnswerItem], decided: list[Decided], thoughts: Container[str]) -> list[Decided]:
         policy = self.project.settings.teaching.diversity
         if policy is None:
             return decided
         # Only answers that are kept otherwise are compared: one that was dropped must not take another's place.
-        left = [(i.trace, i.sample, i.id, i.reply_text) for i, one in zip(items, decided, strict=True) if one.deciding is None]
+        left = [
+            (i.trace, i.sample, i.id, i.reply_text)
+            for i, one in zip(items, decided, strict=True)
+            if one.deciding is None and i.id not in thoughts
+        ]
         surplus = too_alike(left, policy)
         rule = Filter[AnswerItem]("answer/diversity", "1", lambda i: [Tag(surplus[i.id])] if i.id in surplus else [])
         self._start([rule])

@@ -16,7 +16,7 @@ from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
 from distill_gov.settings.teacher import DEFAULT
 
-__all__ = ["TeachingExample", "answer_id", "read_examples", "trace_of", "weighted", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "rationale_id", "read_examples", "trace_of", "weighted", "write_examples"]
 
 FORMAT = "examples"
 
@@ -69,8 +69,13 @@ def answer_id(trace: str, sample: int = 0) -> str:
     return f"{trace}/{sample}"
 
 
+def rationale_id(trace: str) -> str:
+    """Id of the reasoning that is taught of a trace."""
+    return f"{trace}/rationale"
+
+
 def trace_of(answer: str) -> str:
-    """The trace of an answer's id, which is also its example's."""
+    """The trace of an answer's or a rationale's id, which is also its example's."""
     return answer.rpartition("/")[0] or answer
 
 

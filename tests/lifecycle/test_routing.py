@@ -46,7 +46,10 @@ TO_OTHER = {"by": "slice", "to": {"x": "other"}}
         ({"blend": {"other": 1.0}, "teachers": other()}, "at least two"),
         ({"blend": {"teacher": 1.0, "other": 0.0}, "teachers": other()}, "above 0"),
         ({"blend": {"teacher": 1.0, "other": -1.0}, "teachers": other()}, "above 0"),
-        ({"blend": {"teacher": 1.0, "other": 1.0}, "teachers": other(temperature=1.0)}, "several `temperature`s"),
+        (
+            {"blend": {"teacher": 1.0, "other": 1.0}, "teachers": other(temperature=1.0)},
+            "`teachers.other.temperature` is not the default teacher's",
+        ),
         ({"blend": {"teacher": 1.0, "other": 1.0}, "teachers": other(soft_targets=False)}, "the teacher `other` gives none"),
         ({"routing": TO_OTHER, "teachers": other(kind="recorded")}, "must all be `prompted`"),
         ({"teacher": {**TEACHER, "kind": "recorded", "samples": 2}}, "is not asked again"),

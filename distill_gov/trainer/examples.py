@@ -23,8 +23,8 @@ class TrainingExample:
     truth: bool
     """Whether the answer is a reference (its label is the truth) or the teacher's (its distribution is)."""
     kind: Literal["answer", "rationale", "rejected"] = "answer"
-    """``rationale``: every token of ``targets`` is taught by the term of that name. ``rejected``: the last token is one with which
-    a sample of the student's own left the grammar, the ones before it are the sample's valid start; see :func:`rejected`."""
+    """``rationale``: every token of ``targets`` is taught by the term of that name. ``rejected``: the last token is one with
+    which a sample of the student's own left the grammar, the ones before it are its valid start; see :func:`rejected`."""
     gold: bool = False
     """Whether it is of the gold set."""
 

@@ -87,8 +87,8 @@ def train_student(
     vocabulary: int | None = None,
     scratch: Path | None = None,
 ) -> History:
-    """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under its
-    name and what it counted in the loss under ``weighted.<name>``.
+    """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under
+    its name and what it counted in the loss under ``weighted.<name>``.
 
     Args:
         masks: table of grammar masks, shape (masks, vocabulary).
@@ -200,13 +200,13 @@ def _identity(
     found = sha256()
     for name, weights in sorted(student.state_dict().items()):
         found.update(name.encode())
-        found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     for e in examples:
         t = e.targets
         found.update(repr((e.id, e.prompt, e.masks, e.truth, e.kind, e.gold, t.identity, t.field, t.temperature)).encode())
         for array in (t.token_ids, t.forced, t.starts, t.ids, t.logp, t.log_tail):
-            found.update(np.ascontiguousarray(array))
-    found.update(np.ascontiguousarray(masks))
+            found.update(array.tobytes())
+    found.update(np.packbits(masks).tobytes())
     told = settings.model_dump(mode="json", exclude={"accepted_risk", "checkpoint_every"})
     return digest_json([found.hexdigest(), told, seed, temperature, vocabulary])
 

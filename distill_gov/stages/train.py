@@ -188,7 +188,7 @@ def make_student(
     with clock.step("training", training_steps(settings, rows)) as advance:
         history = train_student(
             student, rows, masks, settings, seed=s.seed, pad=int(tools.tokenizer.pad_token_id or 0),
-            temperature=s.teacher.temperature, advance=advance, teacher=beside, taken=made.made["layers"],
+            temperature=s.teacher.temperature, advance=advance, teacher=beside, taken=_taken_layers(project, made.made["layers"]),
             vocabulary=_shared_vocabulary(student, beside, len(tools.tokenizer)),
             scratch=project.layout.cache / "training" / f"{target.parent.name}.{target.name}",
         )  # fmt: skip
@@ -208,6 +208,11 @@ def make_student(
         facts["temperature"], facts["thresholds"] = fitted_on_dev(project, unfinished, clock)
         write_json(unfinished / TRAINING, {"task": s.task, **facts}, format="training")
     return facts
+
+
+def _taken_layers(project: Project, layers: list[int]) -> list[int] | None:
+    """The teacher's layers that the student was cut from; None where it was made otherwise."""
+    return layers if layers and base_model(project) == project.settings.teacher.model else None
 
 
 def _shared_vocabulary(student: Any, teacher: Any, real: int) -> int | None:

@@ -7,7 +7,7 @@ from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, Ju
 from distill_gov.settings.student import StudentSettings
 from distill_gov.settings.teacher import RoutingSettings, TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
-from distill_gov.settings.train import HintSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
+from distill_gov.settings.train import HintSettings, LoraSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
 
 __all__ = [
     "DistillSettings",
@@ -15,6 +15,7 @@ __all__ = [
     "FairnessSettings",
     "HintSettings",
     "JudgeSettings",
+    "LoraSettings",
     "LossSettings",
     "RoutingSettings",
     "SamplingSettings",

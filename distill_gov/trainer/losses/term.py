@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Term", "normalised"]
+__all__ = ["Term", "normalised", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,8 @@ def normalised(term: Term, count: float | torch.Tensor | None = None) -> torch.T
     """
     divisor = float(term.count if count is None else count)
     return term.total / (divisor if divisor > 0 else 1.0)
+
+
+def widened(values: torch.Tensor) -> torch.Tensor:
+    """The values in float32 where they are narrower: a sum of exponentials in bfloat16 has two or three digits."""
+    return values.float() if torch.finfo(values.dtype).bits < 32 else values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from distill_gov.records.books import Decision
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
     from distill_gov.stages.teacher import AdmittedTeacher, Labelled
-    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.teachers.soft_targets import Capture, SoftTargets
     from distill_gov.workers import Pool, WorkerSpec
 
 __all__ = ["Answers", "Candidate", "Teachers", "answered", "check_teachers_fit", "scored", "section_of"]
@@ -116,21 +116,25 @@ def section_of(name: str) -> str:
 
 
 def _check_vocabularies(project: Project) -> None:
-    from distill_gov.teachers.vocabulary import vocabulary_digest
+    from distill_gov.trainer.vocabulary import check_same_vocabulary
 
     settings = project.settings
     base = settings.student.base or settings.teacher.model
     asked = {name: t.model for name, t in settings.all_teachers.items() if t.soft_targets and t.model != base}
-    own = project.tokenizer(base) if asked else None
+    if not asked:
+        return
+    own = project.tokenizer(base)
     for name, model in asked.items():
-        tokenizer = project.tokenizer(model)
-        if own is not None and vocabulary_digest(tokenizer) != vocabulary_digest(own):
+        tokenizer, where = project.tokenizer(model), f"distill.yaml: {section_of(name)}"
+        try:
+            check_same_vocabulary(tokenizer, own, where=where)
+        except BadModelError as error:
             raise BadModelError(
                 f"soft targets are asked of a teacher whose tokenizer (`{model}`, {len(tokenizer)} tokens) is not the "
-                f"student's (`{base}`, {len(own)} tokens)",
-                where=f"distill.yaml: {section_of(name)}",
+                f"student's (`{base}`, {len(own)} tokens): {error.what}",
+                where=where,
                 fix="Set `soft_targets: false` there (only its texts are taught), or name a model of that tokenizer.",
-            )
+            ) from error
 
 
 # -- answers --------------------------------------------------------------------------------------------------------------
@@ -339,32 +343,39 @@ def scored(
     examples: Sequence[TeachingExample],
     facts: dict[str, Any],
     clock: Prepared,
-) -> list[SoftTargets]:
-    """Soft targets of the examples, by the teacher of each or by the blend; none by a teacher that gives only texts.
+) -> tuple[list[SoftTargets], dict[str, Capture]]:
+    """Soft targets of the examples, by the teacher of each or by the blend, and what they are of; none by a teacher that gives
+    only texts.
 
     Args:
         kept: the answers that the examples were made of.
         facts: those of the manifest; what the trainer holds the soft targets against is added.
     """
+    from distill_gov.stages.targets import lost_by_keeping, target_captures
     from distill_gov.teachers.blending import blended
 
     settings = project.settings
     pairs = list(zip(kept, examples, strict=True))
     facts["soft_targets"] = {"teacher": teachers.spec(DEFAULT).identity}
+    identities = {name: teachers.spec(name).identity for name in teachers.admitted}
     if settings.teachers:
-        facts["soft_targets"]["teachers"] = {name: teachers.spec(name).identity for name in teachers.admitted}
+        facts["soft_targets"]["teachers"] = identities
     if silent := sorted(name for name, t in settings.all_teachers.items() if not t.soft_targets):
         facts["soft_targets"]["none_of"] = silent
     if settings.blend:
-        of_each = [_scored_by(project, teachers, name, pairs, clock) for name in settings.blend]
-        weights = list(settings.blend.values())
-        return [blended(targets, weights) for targets in zip(*of_each, strict=True)]
-    found: list[SoftTargets] = []
-    for name, t in settings.all_teachers.items():
-        mine = [(one, example) for one, example in pairs if one.teacher == name]
-        if mine and t.soft_targets:
-            found += _scored_by(project, teachers, name, mine, clock)
-    return found
+        by = dict.fromkeys(settings.blend, pairs)
+    else:
+        soft = [name for name, t in settings.all_teachers.items() if t.soft_targets]
+        by = {name: [(one, example) for one, example in pairs if one.teacher == name] for name in soft}
+    of_each = [_scored_by(project, teachers, name, mine, clock) for name, mine in by.items() if mine]
+    captures = target_captures(project, identities, examples)
+    lost = lost_by_keeping([score for _, scores in of_each for score in scores])
+    facts["soft_targets"] |= {"k": settings.teacher.top_k, **lost}
+    if not settings.blend:
+        return [targets for own, _ in of_each for targets in own], captures
+    weights = list(settings.blend.values())
+    mixed = [blended(targets, weights) for targets in zip(*(own for own, _ in of_each), strict=True)]
+    return [replace(targets, identity=captures[targets.example].identity) for targets in mixed], captures
 
 
 def _scored_by(
@@ -373,8 +384,9 @@ def _scored_by(
     name: str,
     pairs: Sequence[tuple[Candidate, TeachingExample]],
     clock: Prepared,
-) -> list[SoftTargets]:
-    from distill_gov.stages.targets import assembled
+) -> tuple[list[SoftTargets], list[dict[str, Any]]]:
+    """One teacher's soft targets of some examples, and the scores that they were made of."""
+    from distill_gov.stages.targets import assembled, captures_by
     from distill_gov.stages.teacher import teacher_decisions, teacher_scores
 
     fields = [f.name for f in project.format.fields]
@@ -391,4 +403,6 @@ def _scored_by(
             decisions[place] = doubts.get(pairs[place][0].chat.trace, own)
     with clock.step(f"teacher scores{beside}", len(pairs)) as advance:
         scores = teacher_scores(pool, prompts, values, answers, advance)
-    return assembled(project, name, teachers.spec(name).identity, [example for _, example in pairs], decisions, scores)
+    examples = [example for _, example in pairs]
+    captures = captures_by(project, name, teachers.spec(name).identity, examples)
+    return assembled(project, name, captures, examples, decisions, scores), scores

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from distill_gov.settings import DistillSettings
-    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.teachers.soft_targets import Capture, SoftTargets
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
@@ -131,7 +131,7 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
         scan = _scan(project, chats_of, [*examples, *thoughts])
         taught = [by_id[trace] for trace in dict.fromkeys(c.chat.trace for c in kept)]
         facts |= {"turns": turns_taught(project, taught, len(thoughts)), "slices": _slices(settings, traces, taught, holdout)}
-        targets = scored(project, given.teachers, kept, examples, facts, clock) if given.teachers is not None else []
+        targets = scored(project, given.teachers, kept, examples, facts, clock) if given.teachers is not None else ([], {})
     finally:
         if given.teachers is not None:
             given.teachers.close()
@@ -358,7 +358,7 @@ def _write(
     started: str,
     clock: Prepared,
     examples: Sequence[TeachingExample],
-    targets: Sequence[SoftTargets],
+    scored: tuple[Sequence[SoftTargets], Mapping[str, Capture]],
     decisions: Sequence[Decision],
     findings: Sequence[Any],
     books: Sequence[Any],
@@ -371,10 +371,12 @@ def _write(
     write_parquet(layout.decisions, [asdict(d) for d in order], DECISION_SCHEMA, format=DECISION_FORMAT)
     rows = sorted((asdict(f) for f in findings), key=lambda f: (f["item"], f["field"], f["start"], f["entity"]))
     write_parquet(layout.findings, rows, FINDING_SCHEMA, format=FINDING_FORMAT)
-    if targets:
-        from distill_gov.teachers.soft_targets import write_soft_targets
+    if scored[0]:
+        from distill_gov.teachers.target_store import write_soft_targets
 
-        write_soft_targets(layout.soft_targets, targets)
+        write_soft_targets(layout.soft_targets, *scored)
+        size = sum(path.stat().st_size for path in layout.soft_targets.glob("shard-*"))
+        facts["soft_targets"] |= {"tokens": sum(t.n for t in scored[0]), "bytes": size}
     facts |= {
         "books": [asdict(line) for line in books],
         "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), **scan},

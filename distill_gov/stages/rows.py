@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distill_gov.trainer.examples import TrainingExample
     from evals.models.local import LocalModel
 
-__all__ = ["answer_rows", "gold_rows", "hard_labels_only", "refuse_unteachable", "running_teacher"]
+__all__ = ["answer_rows", "gold_rows", "hard_labels_only", "rationale_rows", "refuse_unteachable", "running_teacher"]
 
 SOFT = ("soft_decisions", "soft_text")
 RUNNING = ("hints", "contrastive")
@@ -40,6 +40,14 @@ def answer_rows(
     return rows
 
 
+def rationale_rows(examples: Sequence[TeachingExample], writer: LocalModel, tools: TargetMaker) -> list[TrainingExample]:
+    """One row a rationale, behind the prompt that asks for it."""
+    from distill_gov.trainer.examples import rationale
+
+    end = int(tools.tokenizer.eos_token_id)
+    return [rationale(e.id, writer.prompt_ids(list(e.messages)), [*tools.encode(e.answer), end]) for e in examples]
+
+
 def gold_rows(project: Project, writer: LocalModel, tools: TargetMaker) -> list[TrainingExample]:
     """The gold set's own answers, redacted as the teacher's prompt shows them; none where no stage is taught them.
 
@@ -54,9 +62,7 @@ def gold_rows(project: Project, writer: LocalModel, tools: TargetMaker) -> list[
     where = f"distill.yaml: train.stages ({s.gold or 'no gold set'})"
     traces = sorted((t for t in read_traces(project.file(s.gold)) if t.reference), key=lambda t: t.id) if s.gold else []
     if not traces:
-        raise BadInputError(
-            "a stage is taught the gold set, which has no reference", where=where, fix="Name one under `gold`."
-        )
+        raise BadInputError("a stage is taught the gold set, which has no reference", where=where, fix="Name one under `gold`.")
     rows = []
     for chat in clean_answered(project.redactor, traces, project.format_or_none, reference_answer):
         if chat.refused or chat.answer is None:

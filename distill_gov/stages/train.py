@@ -21,11 +21,19 @@ from distill_gov.settings.teacher import DEFAULT
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
-from distill_gov.stages.rows import answer_rows, gold_rows, hard_labels_only, refuse_unteachable, running_teacher
+from distill_gov.stages.rows import (
+    answer_rows,
+    gold_rows,
+    hard_labels_only,
+    rationale_rows,
+    refuse_unteachable,
+    running_teacher,
+)
 from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.targets import TargetMaker, target_identities
-from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
+from distill_gov.stages.targets import TargetMaker, target_captures
+from distill_gov.teachers.soft_targets import Capture, SoftTargets, one_support
+from distill_gov.teachers.target_store import read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
@@ -69,7 +77,8 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     examples = taught(project, run)
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
     unscored = not any(targets.identity for _, targets in examples)
-    facts = make_student(project, examples, layout.student, clock, hard_only=unscored)
+    thoughts = read_examples(layout.rationales) if layout.rationales.is_file() else []
+    facts = make_student(project, examples, layout.student, clock, hard_only=unscored, rationales=thoughts)
     if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
         # The build's manifest still lists what was taken away before this student could be taught it.
         facts["purged_before"] = sorted(purged)
@@ -123,7 +132,7 @@ def check_vocabulary(project: Project) -> None:
     from distill_gov.trainer.vocabulary import check_same_vocabulary
 
     s = project.settings
-    if s.teacher.kind == "prompted" and base_model(project) != s.teacher.model:
+    if s.teacher.kind == "prompted" and s.teacher.soft_targets and base_model(project) != s.teacher.model:
         ours, theirs = project.tokenizer(base_model(project)), project.tokenizer(s.teacher.model)
         check_same_vocabulary(theirs, ours, where="distill.yaml: student.base")
 
@@ -150,11 +159,11 @@ def taught(project: Project, run: Run) -> list[Taught]:
     """
     check_teaching(run)
     examples = read_examples(run.layout.examples)
+    wanted: Mapping[str, Capture] = {}
+    stored: Mapping[str, SoftTargets] = {}
     if project.settings.teacher.kind == "prompted":
-        wanted = target_identities(project, _scorers(project, run, examples), examples)
+        wanted = target_captures(project, _scorers(project, run, examples), examples)
         stored = read_soft_targets(run.layout.soft_targets, wanted)
-    else:
-        wanted, stored = {}, {}
     if len(wanted) == len(examples):
         return [(e, stored[e.id]) for e in examples]
     tools = TargetMaker(project, base_model(project))
@@ -180,12 +189,19 @@ def _scorers(project: Project, run: Run, examples: Sequence[TeachingExample]) ->
 
 
 def make_student(
-    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False
+    project: Project,
+    examples: Sequence[Taught],
+    target: Path,
+    clock: Prepared,
+    *,
+    hard_only: bool = False,
+    rationales: Sequence[TeachingExample] = (),
 ) -> dict[str, Any]:
     """Train a student on the examples and put it at ``target``; returns the facts for the manifest.
 
     Args:
         hard_only: the answers' own tokens are all there is to learn from; their labels are taken for the truth.
+        rationales: rows of reasoning beside them.
     """
     from distill_gov.trainer.students import make_student_model, parameters
     from distill_gov.trainer.train import train_student, training_steps
@@ -200,6 +216,7 @@ def make_student(
     student = made.model
     writer = LocalModel(student, tools.tokenizer)
     rows = [*answer_rows(examples, writer, tools, hard_only=hard_only), *gold_rows(project, writer, tools)]
+    rows += rationale_rows(rationales, writer, tools)
     student.set_attn_implementation("sdpa")
     settings = hard_labels_only(s.train) if hard_only else s.train
     beside = running_teacher(project, settings, base_model(project), teacher)
@@ -209,7 +226,8 @@ def make_student(
     with clock.step("training", training_steps(settings, rows)) as advance:
         history = train_student(
             student, rows, masks, settings, seed=s.seed, pad=int(tools.tokenizer.pad_token_id or 0),
-            temperature=s.teacher.temperature, advance=advance, teacher=beside, taken=_taken_layers(project, made.made["layers"]),
+            temperature=s.teacher.temperature, advance=advance, teacher=beside,
+            taken=_taken_layers(project, made.made["layers"]),
             vocabulary=_shared_vocabulary(student, beside, len(tools.tokenizer)),
             scratch=project.layout.cache / "training" / f"{target.parent.name}.{target.name}",
         )  # fmt: skip

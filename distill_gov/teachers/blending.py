@@ -17,9 +17,9 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import IntegrityError
-from distill_gov.teachers.soft_targets import SoftTargets
+from distill_gov.teachers.soft_targets import Capture, SoftTargets
 
-__all__ = ["blended", "blended_identity"]
+__all__ = ["blended", "blended_capture", "blended_identity"]
 
 Known = dict[int, float]
 """Token to mass."""
@@ -30,7 +30,8 @@ def blended(targets: Sequence[SoftTargets], weights: Sequence[float]) -> SoftTar
 
     The mixture is of the distributions as they were captured: under the grammar and at their one temperature. A teacher without
     a tail at a position is known on every token there (0 outside its support); so the tokens drawn for ``kind`` ``sampled``,
-    which has no tails, are joined: the mean of unbiased estimates is one.
+    which has no tails, are joined: the mean of unbiased estimates is one. A position at which the teachers know no token in
+    common has no support and no tail: the mixture's whole mass in one bucket teaches nothing.
 
     Args:
         weights: one a teacher, not negative, not all 0; they are divided by their sum.
@@ -48,8 +49,7 @@ def blended(targets: Sequence[SoftTargets], weights: Sequence[float]) -> SoftTar
     rows = [_mixture([_at(t, j) for t in targets], shares.tolist()) for j in range(first.n)]
     starts = np.zeros(first.n + 1, np.int64)
     starts[1:] = np.cumsum([len(known) for known, _ in rows])
-    # A token of which somebody knows that it has no mass keeps a finite logarithm, as every stored one has.
-    masses = [max(mass, float(np.finfo(np.float64).tiny)) for known, _ in rows for mass in known.values()]
+    masses = [mass for known, _ in rows for mass in known.values()]
     with np.errstate(divide="ignore"):
         tails = np.log(np.array([tail for _, tail in rows], np.float64))
     return replace(
@@ -61,6 +61,15 @@ def blended(targets: Sequence[SoftTargets], weights: Sequence[float]) -> SoftTar
         log_tail=tails.astype(np.float32),
         log_allowed=np.log(shares @ np.exp([t.log_allowed.astype(np.float64) for t in targets])).astype(np.float32),
     )
+
+
+def blended_capture(captures: Sequence[Capture], weights: Sequence[float]) -> Capture:
+    """What the mixture of soft targets with these captures is of: the ``teacher`` is all of them with their weights."""
+    parts = [
+        [capture.teacher, capture.tokenizer, capture.k, float(weight)]
+        for capture, weight in zip(captures, weights, strict=True)
+    ]
+    return replace(captures[0], teacher=digest_json(["blend/1", parts]), k=min(capture.k for capture in captures))
 
 
 def blended_identity(identities: Sequence[str], weights: Sequence[float]) -> str:
@@ -105,10 +114,13 @@ def _mixture(parts: Sequence[tuple[Known, float]], shares: Sequence[float]) -> t
     """The masses that every teacher knows, in the order in which the teachers name them, and the rest."""
     named = dict.fromkeys(token for known, _ in parts for token in known)
     common = [token for token in named if all(token in known or tail == 0 for known, tail in parts)]
-    kept = set(common)
     masses = {
         token: math.fsum(w * known.get(token, 0.0) for w, (known, _) in zip(shares, parts, strict=True)) for token in common
     }
+    # What is known to have no mass may as well lie in the tail, where its logarithm need not be written.
+    masses = {token: mass for token, mass in masses.items() if mass > 0}
+    if not masses:
+        return {}, 0.0
     # Summed, not taken from 1: what is left may be far smaller than a float's step at 1.
-    outside = [tail + math.fsum(m for token, m in known.items() if token not in kept) for known, tail in parts]
+    outside = [tail + math.fsum(m for token, m in known.items() if token not in masses) for known, tail in parts]
     return masses, math.fsum(w * rest for w, rest in zip(shares, outside, strict=True))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill_gov.records.errors import IntegrityError
-from distill_gov.teachers.blending import blended, blended_identity
-from distill_gov.teachers.soft_targets import SoftTargets
+from distill_gov.teachers.blending import blended, blended_capture, blended_identity
+from distill_gov.teachers.soft_targets import Capture, SoftTargets
 
 VOCABULARY = 7
 
@@ -55,7 +55,11 @@ def test_what_both_know_is_exact_and_all_of_it_is_one(
     mixed = blended([one, two], [share, 1 - share])
     for j, (p, q) in enumerate(zip(*pair, strict=True)):
         known, tail = masses(mixed, j)
-        assert set(known) == set(one.support_at(j)[0].tolist()) & set(two.support_at(j)[0].tolist())
+        common = set(one.support_at(j)[0].tolist()) & set(two.support_at(j)[0].tolist())
+        assert set(known) == common
+        if not common:
+            assert tail == 0, "the whole mass in one bucket teaches nothing"
+            continue
         for token, mass in known.items():
             assert mass == pytest.approx(share * p[token] + (1 - share) * q[token], rel=1e-5)
         assert math.fsum(known.values()) + tail == pytest.approx(1, abs=1e-5)
@@ -72,6 +76,8 @@ def test_a_teacher_that_counts_all_is_only_made_coarser(
     for j in range(mixed.n):
         known, tail = masses(mixed, j)
         own, rest = masses(one, j)
+        if not known:
+            continue
         assert known == pytest.approx({token: own[token] for token in known}, rel=1e-5)
         left = rest + math.fsum(mass for token, mass in own.items() if token not in known)
         assert tail == pytest.approx(left, rel=1e-4, abs=1e-9)
@@ -91,6 +97,8 @@ def test_divergence_from_the_mixture_is_never_overstated(
     for j, (p, q, s) in enumerate(zip(*pair, student * len(pair[0]), strict=False)):
         whole = [share * a + (1 - share) * b for a, b in zip(p, q, strict=True)]
         known, tail = masses(mixed, j)
+        if not known:
+            continue
         coarse = [*known.values(), tail]
         own = [*(s[token] for token in known), max(1e-300, math.fsum(x for t, x in enumerate(s) if t not in known))]
         assert divergence(coarse, own) <= divergence(whole, s) + 1e-4
@@ -160,6 +168,16 @@ def test_weights_that_are_none(weights: list[float]) -> None:
     one = decision({4: 0.9, 5: 0.1})
     with pytest.raises(ValueError, match="weight"):
         blended([one, one], weights)
+
+
+def test_a_mixture_is_captured_from_all_of_its_teachers() -> None:
+    one = Capture.of(teacher="a", tokenizer="t", template="l", prompt="p", text="x", temperature=2, k=8, support="grammar")
+    two = replace(one, teacher="b", k=4)
+    mixed = blended_capture([one, two], [1, 3])
+    assert mixed.differences(one) == ["teacher", "k"]
+    assert mixed.k == 4
+    others = [blended_capture([one, two], [1, 2]), blended_capture([two, one], [1, 3]), blended_capture([one, one], [1, 3])]
+    assert mixed.teacher not in {other.teacher for other in others}
 
 
 def test_the_mixture_has_an_identity_of_its_own() -> None:

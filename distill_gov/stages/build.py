@@ -31,7 +31,7 @@ from distill_gov.stages.routing import check_routing
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
-from distill_gov.teaching_set.examples import TeachingExample, trace_of, weighted, write_examples
+from distill_gov.teaching_set.examples import TeachingExample, trace_of, write_examples
 from distill_gov.teaching_set.sampling import sampled_out, slice_of
 from distill_gov.traces import Trace, carried_answer, parse_trace, reference_answer
 from evals.holdout import open_holdout
@@ -127,7 +127,7 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
         thoughts = [_example(by_id[c.chat.trace], c.chat, c) for c in kept if c.kind == "rationale"]
         chats_of = [c.chat for c in kept]
         kept = [c for c in kept if c.kind == "answer"]
-        examples = weighted([_example(by_id[c.chat.trace], c.chat, c) for c in kept])
+        examples = [_example(by_id[c.chat.trace], c.chat, c) for c in kept]
         scan = _scan(project, chats_of, [*examples, *thoughts])
         taught = [by_id[trace] for trace in dict.fromkeys(c.chat.trace for c in kept)]
         facts |= {"turns": turns_taught(project, taught, len(thoughts)), "slices": _slices(settings, traces, taught, holdout)}

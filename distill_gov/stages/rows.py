@@ -36,7 +36,7 @@ def answer_rows(
     for example, targets in examples:
         truth = hard_only or example.answer_source == "reference" or not targets.identity
         prompt = tuple(writer.prompt_ids(list(example.messages)))
-        rows.append(TrainingExample(example.id, prompt, targets, tools.mask_indices(targets), truth))
+        rows.append(TrainingExample(example.id, prompt, targets, tools.mask_indices(targets), truth, of=example.trace))
     return rows
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
 from distill_gov.settings.teacher import DEFAULT
 
-__all__ = ["TeachingExample", "answer_id", "rationale_id", "read_examples", "trace_of", "weighted", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "rationale_id", "read_examples", "trace_of", "write_examples"]
 
 FORMAT = "examples"
 
@@ -28,7 +27,7 @@ class TeachingExample:
     id: str
     trace: str
     sample: int
-    """Which of the teacher's answers to the trace, from 0."""
+    """Which of the teacher's answers to the trace, from 0. Of several that are taught, each epoch takes one."""
     part: Literal["train", "dev"]
     messages: tuple[Mapping[str, str], ...]
     """Redacted."""
@@ -38,14 +37,6 @@ class TeachingExample:
     tags: Mapping[str, Any]
     teacher: str = DEFAULT
     """Which teacher answered, or scored the reference, by its name in ``distill.yaml``."""
-    weight: float = 1.0
-    """What the example counts in training: a prompt counts 1, whatever the number of its answers that are taught."""
-
-
-def weighted(examples: Sequence[TeachingExample]) -> list[TeachingExample]:
-    """The examples with weights such that those of one trace count 1 together."""
-    answers = Counter(e.trace for e in examples)
-    return [replace(e, weight=1.0 / answers[e.trace]) for e in examples]
 
 
 _SCHEMA = pa.schema(
@@ -59,7 +50,6 @@ _SCHEMA = pa.schema(
         pa.field("answer_source", pa.string(), nullable=False),
         pa.field("tags", pa.string(), nullable=False),
         pa.field("teacher", pa.string(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
     ]
 )
 

@@ -25,6 +25,8 @@ class TrainingExample:
     kind: Literal["answer", "rationale", "rejected"] = "answer"
     """``rationale``: every token of ``targets`` is taught by the term of that name. ``rejected``: the last token is one with
     which a sample of the student's own left the grammar, the ones before it are its valid start; see :func:`rejected`."""
+    of: str = ""
+    """What it answers, where others may answer the same: of those, each epoch is taught one. Empty: nothing else does."""
     gold: bool = False
     """Whether it is of the gold set."""
 

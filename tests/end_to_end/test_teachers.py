@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from distill_gov.project import Project
 from distill_gov.records.books import DECISION_FORMAT
@@ -21,7 +22,7 @@ from distill_gov.stages.train import taught
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from tests import tiny
 from tests.end_to_end.commands import command
-from tests.end_to_end.tiny_project import SCHEMA, SETTINGS, files, write_jsonl, write_settings
+from tests.end_to_end.tiny_project import PLANTED, SCHEMA, SETTINGS, files, write_jsonl, write_settings
 
 COUNT = 12
 """Teaching traces: the first half is `plain`, the second `hard`."""
@@ -88,11 +89,7 @@ def test_each_trace_is_answered_and_scored_by_its_teacher(small: Path) -> None:
 
     texts = Counter((e.trace, e.answer) for e in examples)
     assert set(texts.values()) == {1}
-    weights = dict.fromkeys(by, 0.0)
-    for e in examples:
-        weights[e.trace] += e.weight
-        assert e.id == f"{e.trace}/{e.sample}"
-    assert list(weights.values()) == pytest.approx([1.0] * len(weights))
+    assert all(e.id == f"{e.trace}/{e.sample}" for e in examples)
     assert max(e.sample for e in examples) == 2
     for name in ("intent", "action"):
         said = {(e.trace, json.loads(e.answer)[name]) for e in examples}
@@ -242,3 +239,59 @@ def test_a_project_without_them_is_what_it_was(small: Path) -> None:
     assert build_inputs(Project.open(small), seal) == before
     write_settings(small, teacher={"samples": 2})
     assert build_inputs(Project.open(small), seal) != before
+
+
+SAID = json.dumps({"intent": "refund", "action": "ask", "reply": "which one"})
+
+
+def reasoned(root: Path, **losses: float) -> None:
+    """Traces that bring along an answer and what was thought before it; the first five also a reference, of which the last
+    decides otherwise."""
+    rows = files()["teaching"][4:COUNT]
+    for number, row in enumerate(rows):
+        thought = f"Number {number} was charged twice; {PLANTED[1].sentence.format(PLANTED[1].value)}"
+        row["messages"].append({"role": "assistant", "content": SAID, "reasoning": thought})
+        if number < 5:
+            row["reference"] = {"intent": "refund" if number < 4 else "status", "action": "ask"}
+    write_jsonl(root / "data" / "teaching.jsonl", rows)
+    policy = yaml.safe_load((root / "redaction.yaml").read_text("utf-8"))
+    policy["admission"]["reasoning"] = "keep"
+    (root / "redaction.yaml").write_text(yaml.safe_dump(policy), "utf-8")
+    write_settings(root, train={"losses": losses})
+
+
+def test_the_reasoning_that_led_to_the_answer_is_taught_beside_it(small: Path) -> None:
+    reasoned(small, rationale=0.5)
+    manifest, examples = built(small)
+    teaching = small / "runs" / "r1" / "teaching"
+    thoughts = read_examples(teaching / "rationales.parquet")
+    decided = {e.trace: json.loads(e.answer) for e in examples}
+    led = {t for t, value in decided.items() if (value["intent"], value["action"]) == ("refund", "ask")}
+    assert {f"t-{number:03d}" for number in range(4, 8)} <= led
+    assert {e.trace for e in thoughts} == led, "what decides otherwise is not argued against"
+    assert "t-008" not in led
+    for e in thoughts:
+        assert e.id == f"{e.trace}/rationale"
+        assert e.messages[-1] == {"role": "system", "content": "[rationale]"}
+        assert "was charged twice" in e.answer
+        assert PLANTED[1].value not in e.answer
+    assert {row["item"] for row in books(small, "teacher")} >= {e.id for e in thoughts}
+    assert manifest.facts["turns"]["reasoning_taught"] == len(thoughts)
+    assert not [e for e in examples if "charged twice" in e.answer]
+    ended = command(small, "train")
+    assert ended.code == 0, ended.err
+    losses = read_manifest(small / "runs" / "r1" / "manifests" / "train.json").facts["losses"]
+    assert losses[-1]["rationale"] > 0
+
+
+def test_reasoning_is_taught_only_where_it_is_asked_for(small: Path) -> None:
+    reasoned(small, rationale=0.0)
+    seal = Project.open(small).sealed()
+    silent = build_inputs(Project.open(small), seal)
+    write_settings(small, train={"losses": {"rationale": {"start": 0.0, "end": 1.0}}})
+    assert build_inputs(Project.open(small), seal) != silent
+    policy = (small / "redaction.yaml").read_text("utf-8")
+    (small / "redaction.yaml").write_text(policy.replace("reasoning: keep", "reasoning: drop"), "utf-8")
+    ended = command(small, "build")
+    assert ended.code == 2
+    assert "redaction.yaml drops it" in ended.error

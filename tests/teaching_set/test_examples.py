@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from distill_gov.records.errors import MalformedFileError, MissingFileError, UnknownFormatError
 from distill_gov.records.files import write_parquet
-from distill_gov.teaching_set.examples import TeachingExample, read_examples, weighted, write_examples
+from distill_gov.teaching_set.examples import TeachingExample, read_examples, write_examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 EXAMPLES = st.builds(
@@ -27,7 +26,6 @@ EXAMPLES = st.builds(
     answer_source=st.sampled_from(["teacher", "reference"]),
     tags=st.dictionaries(TEXT, TEXT | st.booleans(), max_size=3),
     teacher=TEXT,
-    weight=st.floats(0.01, 1),
 )
 ROW = {
     "id": "t1#0",
@@ -39,7 +37,6 @@ ROW = {
     "answer_source": "teacher",
     "tags": "{}",
     "teacher": "teacher",
-    "weight": 1.0,
 }
 
 
@@ -105,15 +102,15 @@ def test_a_row_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, An
     assert caught.value.where == f"{path}: row 1"
 
 
-@pytest.mark.parametrize("column", sorted(ROW.keys() - {"teacher", "weight"}))
+@pytest.mark.parametrize("column", sorted(ROW.keys() - {"teacher"}))
 def test_a_column_that_is_missing_is_refused(tmp_path: Path, column: str) -> None:
     with pytest.raises(MalformedFileError):
         read_examples(written(tmp_path / "f", {k: v for k, v in ROW.items() if k != column}))
 
 
 def test_a_file_of_before_there_were_several_teachers_is_read(tmp_path: Path) -> None:
-    [found] = read_examples(written(tmp_path / "f", {k: v for k, v in ROW.items() if k not in ("teacher", "weight")}))
-    assert (found.teacher, found.weight) == ("teacher", 1.0)
+    [found] = read_examples(written(tmp_path / "f", {k: v for k, v in ROW.items() if k != "teacher"}))
+    assert found.teacher == "teacher"
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -121,10 +118,3 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         read_examples(written(tmp_path / "f", ROW, format="decisions"))
     with pytest.raises(MissingFileError):
         read_examples(tmp_path / "none")
-
-
-def test_a_prompt_counts_once_whatever_the_number_of_its_answers() -> None:
-    one = TeachingExample("x/0", "x", 0, "train", (), "{}", "teacher", {})
-    rows = [replace(one, id=f"{trace}/{n}", trace=trace, sample=n) for trace, n in (("a", 0), ("a", 2), ("b", 0), ("a", 1))]
-    assert [e.weight for e in weighted(rows)] == pytest.approx([1 / 3, 1 / 3, 1, 1 / 3])
-    assert weighted([one]) == [one]

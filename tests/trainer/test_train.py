@@ -13,7 +13,7 @@ import torch
 
 from distill_gov.records.errors import NothingLeftError
 from distill_gov.settings import LossSettings, TrainSettings
-from distill_gov.trainer.train import TrainingExample, TrainingStoppedError, train_student
+from distill_gov.trainer.train import TrainingExample, TrainingStoppedError, in_turn, train_student, training_steps
 from tests.tiny import build_model
 from tests.trainer.rows import LOSSES, PAD, ROWS, SILENT, TEMPERATURE, batch, example, mask_table, parts, step, trainer
 
@@ -192,6 +192,20 @@ def test_progress_counts_the_steps() -> None:
         temperature=TEMPERATURE, advance=steps.append,
     )  # fmt: skip
     assert steps == [1] * 4
+
+
+def test_a_prompt_with_several_answers_counts_as_one_with_one() -> None:
+    """Each epoch teaches one of them, in turn; a prompt with one answer comes as often."""
+    rows = [replace(ROWS[0], id=f"{trace}/{n}", of=trace) for trace, n in (("a", 0), ("b", 0), ("a", 1), ("a", 2))]
+    laid, epochs = in_turn(rows, 4)
+    assert epochs == 1
+    assert [e.id for e in laid] == ["a/0", "b/0", "a/1", "b/0", "a/2", "b/0", "a/0", "b/0"]
+    thought = replace(ROWS[0], id="a/rationale", of="a", kind="rationale")
+    assert [e.id for e in in_turn([*rows, thought], 1)[0]] == ["a/0", "b/0", "a/rationale"]
+    alone = [rows[0], rows[1], *ROWS]
+    assert in_turn(alone, 4) == (alone, 4), "where each prompt has one answer, nothing changes"
+    several = SETTINGS.model_copy(update={"epochs": 2, "batch_size": 2})
+    assert training_steps(several, rows) == 2
 
 
 def test_nothing_to_train_on_is_an_error() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distill_gov.settings.distill import DistillSettings
 from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, JudgeSettings
 from distill_gov.settings.student import StudentSettings
-from distill_gov.settings.teacher import TeacherSettings
+from distill_gov.settings.teacher import RoutingSettings, TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import HintSettings, LoraSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
 
@@ -17,6 +17,7 @@ __all__ = [
     "JudgeSettings",
     "LoraSettings",
     "LossSettings",
+    "RoutingSettings",
     "SamplingSettings",
     "Schedule",
     "StageSettings",

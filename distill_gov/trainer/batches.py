@@ -24,7 +24,7 @@ GROUPS = ("decided", "text", "forced", "rationale", "rejected")
 a rationale; the token with which a sample left the grammar."""
 
 Row = dict[str, Any]
-_INDEX = ("decided_settled", "decided_masked", "text_masked", "text_soft")
+_INDEX = ("decided_soft", "decided_settled", "decided_masked", "text_masked", "text_soft")
 """Arrays that hold places within a group; they move by the group's length so far when rows are laid end to end."""
 _SUPPORTS = {"decided": ("decided_ids", "decided_logp", "decided_aims"), "text": ("text_ids", "text_logp")}
 _FILL = {"ids": 0, "logp": -np.inf, "aims": -1.0}
@@ -79,7 +79,10 @@ def _row(e: TrainingExample, every: int) -> Row:
     row["decided_tail"] = np.asarray(t.log_tail)[decided]
     row["decided_labels"] = _places_of(row["decided_ids"], row["decided_logp"], tokens[decided])
     row["decided_aims"] = _aims(row, t.temperature, e.truth)
-    soft = np.flatnonzero(sizes[text] > 0)
+    # A distribution over labels that nobody scored is there for its labels; it says nothing of their probabilities.
+    scored = bool(t.identity)
+    row["decided_soft"] = np.arange(len(decided) if scored else 0)
+    soft = np.flatnonzero((sizes[text] > 0) & scored)
     row["text_soft"] = soft
     row["text_ids"], row["text_logp"] = _supports(t, text[soft])
     row["text_tail"] = np.asarray(t.log_tail)[text[soft]]
@@ -135,8 +138,8 @@ def _aims(row: Mapping[str, Any], temperature: float, truth: bool) -> np.ndarray
 
 
 class Collator:
-    """Rows to a batch. Every key is a tensor but ``ids`` (the records' names, for errors) and ``counts`` (positions, on the host:
-    reading them off the device would make it wait)."""
+    """Rows to a batch. Every key is a tensor but ``ids`` (the records' names, for errors) and ``counts`` (positions, on the
+    host: reading them off the device would make it wait)."""
 
     def __init__(self, pad: int, *, forced_every: int = 1) -> None:
         self.pad, self.forced_every = pad, forced_every

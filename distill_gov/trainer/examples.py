@@ -23,8 +23,10 @@ class TrainingExample:
     truth: bool
     """Whether the answer is a reference (its label is the truth) or the teacher's (its distribution is)."""
     kind: Literal["answer", "rationale", "rejected"] = "answer"
-    """``rationale``: every token of ``targets`` is taught by the term of that name. ``rejected``: the last token is one with which
-    a sample of the student's own left the grammar, the ones before it are the sample's valid start; see :func:`rejected`."""
+    """``rationale``: every token of ``targets`` is taught by the term of that name. ``rejected``: the last token is one with
+    which a sample of the student's own left the grammar, the ones before it are its valid start; see :func:`rejected`."""
+    of: str = ""
+    """What it answers, where others may answer the same: of those, each epoch is taught one. Empty: nothing else does."""
     gold: bool = False
     """Whether it is of the gold set."""
 

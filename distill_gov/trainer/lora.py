@@ -22,10 +22,12 @@ def with_lora(student: PreTrainedModel, settings: LoraSettings | None) -> Any:
     if settings is None:
         return student
     try:
-        import peft
+        import peft  # type: ignore[import-not-found]
     except ImportError as error:
         raise MissingExtraError(
-            "`train.lora` needs peft", where="distill.yaml: train.lora", fix="Run `pip install 'distill-gov[lora]'`, or leave it out."
+            "`train.lora` needs peft",
+            where="distill.yaml: train.lora",
+            fix="Run `pip install 'distill-gov[lora]'`, or leave it out.",
         ) from error
     config = peft.LoraConfig(
         r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.targets or "all-linear", lora_dropout=0.0,

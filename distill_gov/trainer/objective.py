@@ -92,7 +92,7 @@ class Objective:
         """Over what each term is a mean, from the counts of the batches of one optimiser step."""
         forced = found[f"forced_{self._residue(step)}"]
         return {
-            "soft_decisions": found["decided"],
+            "soft_decisions": found["decided"] if self.online else found["decided_soft"],
             "hard_decisions": found["decided_settled"],
             "soft_text": found["text"] if self.online else found["text_soft"],
             "hard_text": found["text"],
@@ -143,9 +143,9 @@ class Objective:
         rows, smooth = selected.rows, self.losses.label_smoothing
         found: dict[str, fused.HeadTerm] = {}
         if "soft_decisions" in active:
-            found["soft_decisions"] = self._soft(batch, "decided", rows["decided"], None, teacher)
+            found["soft_decisions"] = self._soft(batch, "decided", rows["decided"], teacher)
         if "soft_text" in active:
-            found["soft_text"] = self._soft(batch, "text", rows["text"], batch["text_soft"], teacher)
+            found["soft_text"] = self._soft(batch, "text", rows["text"], teacher)
         if "hard_decisions" in active:
             at = batch["decided_settled"]
             found["hard_decisions"] = fused.CrossEntropy(rows["decided"][at], batch["decided_tokens"][at], smoothing=smooth)
@@ -164,14 +164,16 @@ class Objective:
         batch: Mapping[str, Any],
         group: str,
         rows: torch.Tensor,
-        at: torch.Tensor | None,
         teacher: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> fused.HeadTerm:
         kind, beta, heat = self.losses.divergence, self.losses.beta, self.temperature
         if teacher is not None:
             return fused.DenseDivergence(rows, teacher[0][rows], teacher[1], heat, kind, beta)
-        rows = rows if at is None else rows[at]
+        soft = batch[f"{group}_soft"]
+        rows = rows[soft]
         ids, logp, tail = batch[f"{group}_ids"], batch[f"{group}_logp"], batch[f"{group}_tail"]
+        if group == "decided":
+            ids, logp, tail = ids[soft], logp[soft], tail[soft]
         # A decision's support is complete: nothing was drawn there.
         if self.sampled and group == "text":
             return fused.SampledDivergence(rows, ids, logp.exp(), heat)

@@ -25,8 +25,8 @@ class TeacherStates:
 
 
 class OnlineTeacher:
-    """A causal model of the student's tokenizer, without gradient and dropout. It is not part of what is trained: neither wrapped,
-    nor in the optimiser, nor saved.
+    """A causal model of the student's tokenizer, without gradient and dropout. It is not part of what is trained: neither
+    wrapped, nor in the optimiser, nor saved.
 
     Raises:
         BadInputError: its logits are not its head's product alone.

@@ -24,7 +24,7 @@ from distill_gov.trainer.lora import merged, with_lora
 from distill_gov.trainer.objective import is_zero, weight_at
 from distill_gov.trainer.trainer import DistillationArguments, DistillationTrainer, TrainingStoppedError
 
-__all__ = ["TrainingExample", "TrainingStoppedError", "stages_of", "train_student", "training_steps", "weight_at"]
+__all__ = ["TrainingExample", "TrainingStoppedError", "in_turn", "stages_of", "train_student", "training_steps", "weight_at"]
 
 WHOLE = "training"
 """Name of the one stage of a training without stages."""
@@ -58,6 +58,18 @@ def taught_in(stage: StageSettings, examples: Sequence[TrainingExample]) -> list
     return chosen
 
 
+def in_turn(examples: Sequence[TrainingExample], epochs: int) -> tuple[list[TrainingExample], int]:
+    """The examples and the epochs over them, such that a prompt with several answers counts as one with one: in each epoch it is
+    taught by one of them, in turn. Then all epochs are laid out as one, in which every prompt comes as often as before.
+    """
+    answers: dict[tuple[str, ...], list[TrainingExample]] = {}
+    for e in examples:
+        answers.setdefault((e.kind, e.of) if e.of else (e.kind, "", e.id), []).append(e)
+    if all(len(same) == 1 for same in answers.values()):
+        return list(examples), epochs
+    return [same[epoch % len(same)] for epoch in range(epochs) for same in answers.values()], 1
+
+
 def _kinds(losses: LossSettings) -> Mapping[str, Any]:
     return {"rationale": losses.rationale, "rejected": losses.unlikelihood}
 
@@ -68,8 +80,9 @@ def training_steps(settings: TrainSettings, examples: Sequence[TrainingExample])
 
 
 def _steps(settings: TrainSettings, stage: StageSettings, examples: Sequence[TrainingExample]) -> int:
-    batches = -(-len(taught_in(stage, examples)) // settings.batch_size)
-    return stage.epochs * -(-batches // settings.accumulate)
+    rows, epochs = in_turn(taught_in(stage, examples), stage.epochs)
+    batches = -(-len(rows) // settings.batch_size)
+    return epochs * -(-batches // settings.accumulate)
 
 
 def train_student(
@@ -87,8 +100,8 @@ def train_student(
     vocabulary: int | None = None,
     scratch: Path | None = None,
 ) -> History:
-    """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under its
-    name and what it counted in the loss under ``weighted.<name>``.
+    """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under
+    its name and what it counted in the loss under ``weighted.<name>``.
 
     Args:
         masks: table of grammar masks, shape (masks, vocabulary).
@@ -113,9 +126,10 @@ def train_student(
 
     def trainer_of(number: int, directory: Path, saves: bool) -> DistillationTrainer:
         stage = stages[number]
+        rows, epochs = in_turn(taught_in(stage, examples), stage.epochs)
         arguments = DistillationArguments(
             output_dir=str(directory),
-            num_train_epochs=stage.epochs,
+            num_train_epochs=epochs,
             per_device_train_batch_size=settings.batch_size,
             gradient_accumulation_steps=settings.accumulate,
             learning_rate=stage.learning_rate or settings.learning_rate,
@@ -142,7 +156,7 @@ def train_student(
             vocabulary=vocabulary,
         )
         trainer = DistillationTrainer(
-            model, arguments, taught_in(stage, examples), masks=torch.from_numpy(masks), teacher=teacher, taken=taken, pad=pad,
+            model, arguments, rows, masks=torch.from_numpy(masks), teacher=teacher, taken=taken, pad=pad,
             callbacks=[_Advance(advance)],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -200,13 +214,15 @@ def _identity(
     found = sha256()
     for name, weights in sorted(student.state_dict().items()):
         found.update(name.encode())
-        found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     for e in examples:
         t = e.targets
-        found.update(repr((e.id, e.prompt, e.masks, e.truth, e.kind, e.gold, t.identity, t.field, t.temperature)).encode())
+        found.update(
+            repr((e.id, e.of, e.prompt, e.masks, e.truth, e.kind, e.gold, t.identity, t.field, t.temperature)).encode()
+        )
         for array in (t.token_ids, t.forced, t.starts, t.ids, t.logp, t.log_tail):
-            found.update(np.ascontiguousarray(array))
-    found.update(np.ascontiguousarray(masks))
+            found.update(array.tobytes())
+    found.update(np.packbits(masks).tobytes())
     told = settings.model_dump(mode="json", exclude={"accepted_risk", "checkpoint_every"})
     return digest_json([found.hexdigest(), told, seed, temperature, vocabulary])
 

@@ -1,7 +1,7 @@
 """The trainer: ``transformers.Trainer`` with distillation's losses.
 
 What the library does, it does here as its users know it (Accelerate, DDP, FSDP, gradient accumulation and checkpointing,
-schedules, callbacks, evaluation, LoRA): only the loss, what is counted for it, and what a checkpoint must hold besides are ours.
+schedules, callbacks, evaluation, LoRA): only the loss, its counts, and what a checkpoint must hold besides are ours.
 
 One optimiser step minimises  sum over terms of  weight(progress) * (sum over the step's positions) / (their count in the step),
 whatever micro-batches and processes the step is split over. The counts are known before the first micro-batch, so that each
@@ -37,6 +37,9 @@ from distill_gov.trainer.supervised_head import head_is_last, head_on, head_repl
 __all__ = ["DistillationArguments", "DistillationTrainer", "TrainingStoppedError"]
 
 
+History = list[dict[str, float]]
+
+
 class TrainingStoppedError(DistillGovError):
     """Training cannot go on (a loss that is not finite)."""
 
@@ -49,15 +52,21 @@ class DistillationArguments(TrainingArguments):
 
     losses: LossSettings = field(default_factory=LossSettings, metadata={"help": "Weights and kinds of the loss terms."})
     temperature: float = field(default=1.0, metadata={"help": "At which the soft targets were captured, or are taken online."})
-    soft: str = field(default="cached", metadata={"help": "Soft targets from the cache, or `online` from a teacher that runs along."})
+    soft: str = field(
+        default="cached", metadata={"help": "Soft targets from the cache, or `online` from a teacher that runs along."}
+    )
     chunk: int = field(default=128, metadata={"help": "Positions whose logits exist at a time."})
-    forced_every: int = field(default=1, metadata={"help": "Of the positions without a choice, one in so many is taught at a step."})
-    vocabulary: int | None = field(default=None, metadata={"help": "Tokens that exist, where models pad their heads beyond them."})
+    forced_every: int = field(
+        default=1, metadata={"help": "Of the positions without a choice, one in so many is taught at a step."}
+    )
+    vocabulary: int | None = field(
+        default=None, metadata={"help": "Tokens that exist, where models pad their heads beyond them."}
+    )
 
     def __post_init__(self) -> None:
         if self.soft not in ("cached", "online"):
             raise BadInputError("`soft` is `cached` or `online`")
-        # The collator reads what no model's forward knows, and a loss that is not finite must stop the run, not be averaged away.
+        # The collator reads what no model's forward knows; a loss that is not finite must stop the run, not be averaged away.
         self.remove_unused_columns = False
         self.logging_nan_inf_filter = False
         self.label_names = []
@@ -87,6 +96,9 @@ class DistillationTrainer(Trainer):
     """
 
     args: DistillationArguments
+    objective: Objective
+    history: History
+    queue: DecisionQueue | None
 
     def __init__(
         self,
@@ -112,29 +124,34 @@ class DistillationTrainer(Trainer):
             **options,
         )
         if self.args.n_gpu > 1:
-            raise BadInputError("one process on several devices is not supported", fix="Start one process a device (`torchrun`).")
+            raise BadInputError(
+                "one process on several devices is not supported", fix="Start one process a device (`torchrun`)."
+            )
         # Every term is divided by its count over the whole step, so the library must not divide by the number of batches.
         self.loss_is_scaled_for_ga = True
         table = masks if masks is not None else torch.zeros(1, model.config.get_text_config().vocab_size, dtype=torch.bool)
         self.objective = Objective(
             args.losses, table.to(args.device), args.temperature, every, args.soft == "online",
-            any(e.targets.kind == "sampled" for e in _examples(train_dataset)),
+            any(e.targets.kind == "sampled" for e in _examples(train_dataset) if e.targets.identity),
         )  # fmt: skip
-        self.history: list[dict[str, float]] = []
+        self.history = []
         self._fused = head_is_last(model)
         self._counts: dict[str, float] | None = None
         self._window = _Window(self.objective.ever, args.device)
         self._step_loss, self._grad_norm, self._step_batches = torch.zeros((), device=args.device), None, []
         by_queue = "calibration" in self.objective.ever and args.losses.calibration_by != "brier"
         self.queue = DecisionQueue(args.losses.queue) if by_queue else None
-        self._set_teacher(teacher, taken)
+        self._set_teacher(model, teacher, taken)
         self.add_callback(_Steps(self))
 
     # -- what is given must be enough -----------------------------------------------------------------------------------------
 
     @staticmethod
     def _check(
-        args: DistillationArguments, model: PreTrainedModel, teacher: PreTrainedModel | None, examples: Sequence[TrainingExample]
+        args: DistillationArguments,
+        model: PreTrainedModel,
+        teacher: PreTrainedModel | None,
+        examples: Sequence[TrainingExample],
     ) -> None:
         ever = Objective(args.losses, torch.zeros(0), args.temperature).ever
         soft = {"soft_decisions", "soft_text"} & set(ever)
@@ -157,7 +174,7 @@ class DistillationTrainer(Trainer):
                     fix="Make the teaching set with the student's tokenizer.",
                 )  # fmt: skip
 
-    def _set_teacher(self, teacher: PreTrainedModel | None, taken: Sequence[int] | None) -> None:
+    def _set_teacher(self, model: PreTrainedModel, teacher: PreTrainedModel | None, taken: Sequence[int] | None) -> None:
         losses, ever = self.args.losses, self.objective.ever
         self.teacher: OnlineTeacher | None = None
         self.layers: dict[int, int] = {}
@@ -165,7 +182,7 @@ class DistillationTrainer(Trainer):
         if teacher is None:
             return
         self.teacher = OnlineTeacher(teacher, self.args.device)
-        own, its = self.model.config.get_text_config(), teacher.config.get_text_config()
+        own, its = model.config.get_text_config(), teacher.config.get_text_config()
         if "hints" in ever:
             self.layers = layer_map(own.num_hidden_layers, its.num_hidden_layers, taken, losses.hidden.layers)
         hinted = sorted({*self.layers, *([own.num_hidden_layers] if "contrastive" in ever else [])})
@@ -231,7 +248,7 @@ class DistillationTrainer(Trainer):
         return self.teacher.states(inputs["input_ids"], selected.places, layers=_hinted(active))
 
     def get_batch_samples(self, *arguments: Any, **named: Any) -> Any:
-        """The batches of one optimiser step; how many positions each term has in them, on all processes, is kept for the loss."""
+        """The batches of one optimiser step. How many positions each term has in them, on all processes, is kept."""
         batches, items = super().get_batch_samples(*arguments, **named)
         names = sorted(batches[0]["counts"]) if batches else []
         found = {name: math.fsum(batch["counts"][name] for batch in batches) for name in names}
@@ -264,7 +281,7 @@ class DistillationTrainer(Trainer):
         return optimizer
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        self._grad_norm = super()._clip_grad_norm(model)
+        self._grad_norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         return self._grad_norm
 
     def before_step(self) -> None:
@@ -282,7 +299,9 @@ class DistillationTrainer(Trainer):
         # A scaler of half precision meets infinite gradients on its way and skips their steps by itself.
         if self._grad_norm is not None and self.accelerator.scaler is None:
             norm = self._grad_norm
-            watched = watched + 0.0 * (norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm)).to(watched)
+            watched = watched + 0.0 * (norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm)).to(
+                watched
+            )
         if self.args.world_size > 1:
             watched = self.accelerator.gather(watched.reshape(1)).sum()
         if not bool(torch.isfinite(watched)):
@@ -410,7 +429,9 @@ class DistillationTrainer(Trainer):
         path = Path(checkpoint) / f"distillation_{self.args.process_index}.pt"
         if not path.exists():
             raise MissingFileError(
-                "this checkpoint was written by fewer processes", where=checkpoint, fix="Resume with as many as it was started with."
+                "this checkpoint was written by fewer processes",
+                where=checkpoint,
+                fix="Resume with as many as it was started with.",
             )
         state = torch.load(path, map_location=self.args.device, weights_only=True)
         self.history = state["history"]
@@ -482,9 +503,7 @@ class _Part:
             total = total + self._weighted("confidence_penalty", confidence_penalty(scores).total)
         return total
 
-    def hints(
-        self, own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], active: Mapping[str, float]
-    ) -> torch.Tensor:
+    def hints(self, own: Sequence[torch.Tensor], its: Sequence[torch.Tensor], active: Mapping[str, float]) -> torch.Tensor:
         """Terms on hidden states, at every position of the answers."""
         places = torch.cat([self.inputs[f"{group}_places"] for group in ("decided", "text", "forced")])
         at = (places[:, 0], places[:, 1])
@@ -503,7 +522,9 @@ class _Part:
             mine = len(own) - 1
             student, teacher = self._projected(mine, own[mine][at]), its[-1][at]
             of = self.inputs["answer_of"]
-            total = total + self._weighted("contrastive", info_nce(pooled(student, of, answers), pooled(teacher, of, answers)).total)
+            total = total + self._weighted(
+                "contrastive", info_nce(pooled(student, of, answers), pooled(teacher, of, answers)).total
+            )
         return total
 
     def _projected(self, layer: int, states: torch.Tensor) -> torch.Tensor:
@@ -523,7 +544,9 @@ class _Window:
 
     def __init__(self, names: Sequence[str], device: torch.device) -> None:
         self.names, self.steps = list(names), 0
-        self.sums = torch.zeros(len(self.names), 2, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+        self.sums = torch.zeros(
+            len(self.names), 2, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device
+        )
         self.counts = dict.fromkeys(self.names, 0.0)
 
     def add(self, sums: Mapping[str, torch.Tensor], factors: Mapping[str, float]) -> None:
@@ -538,12 +561,11 @@ class _Window:
 
     def flush(self, summed: Any) -> dict[str, float]:
         """Means of the terms, their shares of the loss, and the loss a step; then begin anew."""
-        values = summed(self.sums).tolist()
+        values = dict(zip(self.names, summed(self.sums).tolist(), strict=True))
         steps = max(1, self.steps)
-        seen = {name: pair for name, pair in zip(self.names, values, strict=True) if self.counts[name]}
-        row = {"loss": math.fsum(weighted for _, weighted in seen.values()) / steps}
-        row |= {name: raw / self.counts[name] for name, (raw, _) in seen.items()}
-        row |= {f"weighted.{name}": weighted / steps for name, (_, weighted) in seen.items()}
+        row = {"loss": math.fsum(weighted for _, weighted in values.values()) / steps}
+        row |= {name: raw / (self.counts[name] or 1.0) for name, (raw, _) in values.items()}
+        row |= {f"weighted.{name}": weighted / steps for name, (_, weighted) in values.items()}
         self.sums.zero_()
         self.steps, self.counts = 0, dict.fromkeys(self.names, 0.0)
         return row
@@ -585,22 +607,27 @@ def _rows(given: Sequence[TrainingExample] | TeachingRows | None, every: int) ->
 
 
 def _check_cached(answers: Sequence[TrainingExample], args: DistillationArguments) -> None:
-    for e in answers:
-        if not e.targets.identity:
-            raise BadInputError(
-                "no soft targets, and the objective asks for them", where=f"example `{e.id}`",
-                fix="Set `soft_decisions` and `soft_text` to 0 for answers that nobody scored.",
-            )  # fmt: skip
+    scored = [e for e in answers if e.targets.identity]
+    if answers and not scored:
+        raise BadInputError(
+            "the objective asks for soft targets, and nobody scored the answers", where="train.losses",
+            fix="Set `soft_decisions` and `soft_text` to 0.",
+        )  # fmt: skip
+    for e in scored:
         if e.targets.temperature != args.temperature:
             raise IntegrityError(
                 f"soft targets were captured at temperature {e.targets.temperature:g}, not {args.temperature:g}",
                 where=f"example `{e.id}`", fix="Build again: a sparse distribution cannot be taken to another temperature.",
             )  # fmt: skip
-    one_support(e.targets for e in answers)
-    kinds = sorted({e.targets.kind for e in answers})
+    one_support(e.targets for e in scored)
+    kinds = sorted({e.targets.kind for e in scored})
     if len(kinds) > 1:
-        raise IntegrityError(f"soft targets of several kinds are mixed ({', '.join(kinds)})", fix="Build the teaching set anew.")
+        raise IntegrityError(
+            f"soft targets of several kinds are mixed ({', '.join(kinds)})", fix="Build the teaching set anew."
+        )
     if kinds == ["sampled"] and args.losses.divergence != "forward_kl":
         raise BadInputError(
-            f"`{args.losses.divergence}` of sampled soft targets is biased", where="train.losses.divergence", fix="Use `forward_kl`."
+            f"`{args.losses.divergence}` of sampled soft targets is biased",
+            where="train.losses.divergence",
+            fix="Use `forward_kl`.",
         )

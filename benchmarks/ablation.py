@@ -44,6 +44,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
+
+# A script's directory comes first on the path, and scripts beside this one have names of the standard library: last.
+sys.path.sort(key=lambda entry: Path(entry or ".").resolve() == Path(__file__).resolve().parent)
+
 from scipy.special import log_softmax
 
 from distill_gov.progress import NoProgress

@@ -46,6 +46,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
 
+# A script's directory comes first on the path, and a script beside this one has the name of a module that TRL's world imports.
+sys.path.sort(key=lambda entry: Path(entry or ".").resolve() == Path(__file__).resolve().parent)
+
 DESK = Path(__file__).parents[1] / "examples" / "support_desk" / "data" / "teaching_labels.jsonl"
 LENGTH, SHORTEST, LONGEST = 88, 24, 36
 LAYERS, TEMPERATURE, TOP_K, RATE = 6, 2.0, 32, 1e-4
@@ -229,29 +232,39 @@ def ours(job: Job, *, online: bool) -> tuple[list[float], list[tuple[float, floa
 
 def rows(job: Job, *, cached: bool) -> list[Any]:
     """Every answer token is one of free text: one term reads it, over the whole vocabulary."""
-    from distill_gov.teachers.soft_targets import SoftTargets, read_soft_targets
+    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.teachers.target_store import read_soft_targets
     from distill_gov.trainer.examples import TrainingExample
 
     cuts, found = cut_for(job), []
-    stored = read_soft_targets(Path(job.targets), {c.id: IDENTITY for c in cuts}) if cached else {}
+    stored = read_soft_targets(Path(job.targets), {c.id: capture_of(c) for c in cuts}) if cached else {}
     for c in cuts:
         n = len(c.answer)
         bare = SoftTargets.ragged(
             c.id, "", "full", TEMPERATURE, token_ids=c.answer, field=[""] * n, forced=[False] * n, ids=[()] * n,
             logp=[()] * n, log_tail=[None] * n, log_allowed=[0.0] * n,
         )  # fmt: skip
-        found.append(TrainingExample(c.id, c.prompt, stored.get(c.id, bare), (-1,) * n, truth=False))
+        found.append(TrainingExample(c.id, c.prompt, stored[c.id] if cached else bare, (-1,) * n, truth=False))
     return found
 
 
-IDENTITY = "benchmark"
+def capture_of(cut: Cut) -> Any:
+    """What the soft targets of an example are of."""
+    from distill_gov.teachers.soft_targets import Capture
+
+    prompt, text = (json.dumps(tokens) for tokens in (cut.prompt, cut.answer))
+    return Capture.of(
+        teacher="benchmark", tokenizer="its own", template="none", prompt=prompt, text=text, temperature=TEMPERATURE, k=TOP_K,
+        support="full",
+    )  # fmt: skip
 
 
 def capture(job: Job) -> tuple[list[float], list[tuple[float, float]]]:
     """The teacher's soft targets on disk; no loss, and as only step the whole pass."""
     import torch
 
-    from distill_gov.teachers.soft_targets import SoftTargets, write_soft_targets
+    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.teachers.target_store import write_soft_targets
     from evals.models.local import load_model
 
     teacher, cuts, found = load_model(Path(job.teacher)), cut_for(job), []
@@ -267,11 +280,11 @@ def capture(job: Job) -> tuple[list[float], list[tuple[float, float]]]:
                 n = len(cut.answer)
                 found.append(
                     SoftTargets.ragged(
-                        cut.id, IDENTITY, "full", TEMPERATURE, token_ids=cut.answer, field=[""] * n, forced=[False] * n,
-                        ids=ids.tolist(), logp=logp.tolist(), log_tail=tail.tolist(), log_allowed=[0.0] * n,
+                        cut.id, capture_of(cut).identity, "full", TEMPERATURE, token_ids=cut.answer, field=[""] * n,
+                        forced=[False] * n, ids=ids.tolist(), logp=logp.tolist(), log_tail=tail.tolist(), log_allowed=[0.0] * n,
                     )
                 )  # fmt: skip
-    write_soft_targets(Path(job.targets), found)
+    write_soft_targets(Path(job.targets), found, {cut.id: capture_of(cut) for cut in cuts})
     ends.append((time.perf_counter(), time.process_time()))
     return [], ends
 

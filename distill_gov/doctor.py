@@ -169,6 +169,7 @@ def _models(layout: ProjectLayout) -> Iterator[Check]:
     teacher, base = project.settings.teacher, project.settings.student.base
     for role, name, needed in (
         ("teacher's model", teacher.model, teacher.kind == "prompted"),
+        *((f"model of the teacher {name}", other.model, True) for name, other in project.settings.teachers.items()),
         ("student's base model", base, not teacher.model),
     ):
         if name or needed:

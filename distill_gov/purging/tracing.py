@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from distill_gov.records.layout import RunLayout
 from distill_gov.records.ledger import LedgerEntry
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages.review import review_id
-from distill_gov.teaching_set.examples import answer_id
+from distill_gov.teaching_set.examples import answer_id, trace_of
 from evals.evidence import read_subjects
 from gates.registry import read_aliases
 
@@ -102,7 +102,7 @@ def where_is(project: Project, trace: str) -> TraceReport:
 
 def _in_run(project: Project, run: RunLayout, trace: str, entries: Sequence[LedgerEntry], purged: bool) -> InRun | None:
     books = read_parquet(run.decisions, format=DECISION_FORMAT) if run.decisions.is_file() else []
-    mine = [row for row in books if trace in (row["item"], row["parent"]) or row["item"] == answer_id(trace)]
+    mine = [row for row in books if trace in (row["item"], row["parent"]) or _is_answer_to(trace, row)]
     suites = tuple(sorted({path.stem.split(".", 1)[0] for path in _case_files(run) if trace in _column(path, "case")}))
     if not mine and not suites:
         return None
@@ -127,10 +127,19 @@ def _in_run(project: Project, run: RunLayout, trace: str, entries: Sequence[Ledg
     )
 
 
+def _is_answer_to(trace: str, row: Mapping[str, Any]) -> bool:
+    return row["unit"] == "answer" and trace_of(row["item"]) == trace
+
+
 def _was_reviewed(project: Project, run: RunLayout, trace: str) -> bool:
     path = run.manifest("build")
-    facts: Any = read_manifest(path).facts.get("review") if path.exists() else None
-    return bool(facts) and review_id(project, answer_id(trace)) in facts["rows"]
+    built = read_manifest(path) if path.exists() else None
+    facts: Any = built.facts.get("review") if built else None
+    if not built or not facts:
+        return False
+    teachers: list[Any] = [built.settings.get("teacher", {}), *built.settings.get("teachers", {}).values()]
+    answers = max(int(teacher.get("samples", 1)) for teacher in teachers)
+    return any(review_id(project, answer_id(trace, sample)) in facts["rows"] for sample in range(answers))
 
 
 def _case_files(run: RunLayout) -> list[Any]:

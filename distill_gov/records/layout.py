@@ -125,6 +125,11 @@ class RunLayout:
         return self.teaching / "examples.parquet"
 
     @property
+    def rationales(self) -> Path:
+        """Rows of reasoning, in the format of examples."""
+        return self.teaching / "rationales.parquet"
+
+    @property
     def text_hashes(self) -> Path:
         """Keyed hashes of the taught texts before redaction."""
         return self.teaching / "text_hashes.parquet"

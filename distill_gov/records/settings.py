@@ -141,10 +141,11 @@ def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        # In a file a key goes by its alias: `from` cannot be a name in Python.
+        fields = [f.annotation for m in models for name, f in m.model_fields.items() if part in (f.alias or name, name)]
         if fields:
             models = [m for annotation in fields for m in _models_in(annotation)]
-    return sorted({name for m in models for name in m.model_fields})
+    return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from distill_gov.settings.distill import DistillSettings
 from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, JudgeSettings
 from distill_gov.settings.student import StudentSettings
-from distill_gov.settings.teacher import TeacherSettings
+from distill_gov.settings.teacher import RoutingSettings, TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
-from distill_gov.settings.train import HintSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
+from distill_gov.settings.train import HintSettings, LoraSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
 
 __all__ = [
     "DistillSettings",
@@ -15,7 +15,9 @@ __all__ = [
     "FairnessSettings",
     "HintSettings",
     "JudgeSettings",
+    "LoraSettings",
     "LossSettings",
+    "RoutingSettings",
     "SamplingSettings",
     "Schedule",
     "StageSettings",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
 from distill_gov.settings.evaluate import EvaluateSettings
 from distill_gov.settings.student import StudentSettings
-from distill_gov.settings.teacher import TeacherSettings
+from distill_gov.settings.teacher import DEFAULT, RoutingSettings, TeacherSettings, check_teachers
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import TrainSettings
 
@@ -33,6 +33,13 @@ class DistillSettings(Settings):
     """Ground truth to score redaction with."""
     suites: dict[str, str] = Field(default_factory=dict)
     teacher: TeacherSettings
+    """The default teacher; ``teacher`` is its name in ``routing`` and ``blend``."""
+    teachers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], TeacherSettings] = Field(default_factory=dict)
+    """Others, by name. Each is admitted by its own floor."""
+    routing: RoutingSettings | None = None
+    """Which of them answers and scores which traces. Left out: the default teacher does."""
+    blend: dict[str, float] = Field(default_factory=dict)
+    """Weights by teacher: the soft targets are a mixture of theirs; the answers stay the default teacher's."""
     teaching: TeachingSettings = TeachingSettings()
     sampling: SamplingSettings | None = None
     """All traces that pass the filters are taught where it is left out."""
@@ -57,3 +64,13 @@ class DistillSettings(Settings):
         if value == "raw":
             raise ValueError("`raw` is not built yet: every model reads redacted text; use `redacted`")
         return value
+
+    @model_validator(mode="after")
+    def _taught_by_those_named(self) -> Self:
+        check_teachers(self.teacher, self.teachers, self.routing, self.blend)
+        return self
+
+    @property
+    def all_teachers(self) -> dict[str, TeacherSettings]:
+        """Every teacher by name, the default one first."""
+        return {DEFAULT: self.teacher, **self.teachers}

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from distill_gov.records.settings import Settings
 
-__all__ = ["HintSettings", "LossSettings", "Schedule", "StageSettings", "TrainSettings", "Weight"]
+__all__ = ["HintSettings", "LoraSettings", "LossSettings", "Schedule", "StageSettings", "TrainSettings", "Weight"]
 
 
 class Schedule(Settings):
@@ -87,6 +87,16 @@ class StageSettings(Settings):
     """That of ``train`` where it is left out."""
 
 
+class LoraSettings(Settings):
+    """Low-rank adapters (Hu et al. 2021) in place of the weights themselves; merged into them at the end. Needs the extra ``lora``."""
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    """The adapters' product counts ``alpha / rank``."""
+    targets: list[str] = Field(default_factory=list)
+    """Names of the layers that get one; every linear layer but the head where empty."""
+
+
 class TrainSettings(Settings):
     """How the student is trained."""
 
@@ -100,6 +110,20 @@ class TrainSettings(Settings):
     """Share of wrong decisions accepted among those taken without a person: sets, on dev, the confidence from which one is."""
     forced_every: int = Field(default=1, ge=1)
     """Of the positions that the grammar leaves no choice about, one in so many is taught at a step; they are learnt soon."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches of ``batch_size`` that make one step; what is learnt does not depend on how a step is cut."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Longer gradients are cut to this length; 0 leaves them."""
+    group_by_length: bool = False
+    """Batches of examples of like length: less padding, another order."""
+    chunk: int = Field(default=128, ge=1)
+    """Positions whose logits exist at a time; changes memory and speed, not the loss."""
+    checkpoint_every: int = Field(default=500, ge=0)
+    """Steps between checkpoints, from which a killed training goes on; a shorter training writes none. 0: never."""
+    soft: Literal["cached", "online"] = "cached"
+    """Where the soft terms' distributions come from: the build, or the teacher running along over its whole vocabulary, on the
+    student's own prompt and without the decisions' alignment."""
+    lora: LoraSettings | None = None
     losses: LossSettings = LossSettings()
     stages: list[StageSettings] = Field(default_factory=list)
     """In order. Empty: one stage of ``epochs`` with ``losses``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
 import time
 from collections import Counter
@@ -15,23 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import DECISION_FORMAT, DECISION_SCHEMA, Decision, balance
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, IntegrityError, NothingLeftError, UnknownKeyError
+from distill_gov.records.errors import IntegrityError, NothingLeftError, UnknownKeyError
 from distill_gov.records.files import loads_strict, write_parquet, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now
+from distill_gov.stages.answers import Candidate, answered, check_teachers_fit, scored, section_of
 from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
 from distill_gov.stages.contamination import write_text_hashes
 from distill_gov.stages.datasheet import datasheet
 from distill_gov.stages.filtered import Filtering, answer_texts, filter_inputs
 from distill_gov.stages.identifiers import presentable, presentable_traces
+from distill_gov.stages.rationales import asked_for_rationale, check_rationales, reasoning_of, wanted
 from distill_gov.stages.recall import redaction_recall
 from distill_gov.stages.review import check_asked, review_packet
+from distill_gov.stages.routing import check_routing
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.untaught import turns_taught
 from distill_gov.teaching_set.admission import refusal
-from distill_gov.teaching_set.examples import TeachingExample, answer_id, write_examples
+from distill_gov.teaching_set.examples import TeachingExample, trace_of, write_examples
 from distill_gov.teaching_set.sampling import sampled_out, slice_of
-from distill_gov.traces import Trace, carried_answer, parse_trace, recorded_answer, reference_answer
+from distill_gov.traces import Trace, carried_answer, parse_trace, reference_answer
 from evals.holdout import open_holdout
 from redaction.findings import FINDING_FORMAT, FINDING_SCHEMA, Redacted
 from redaction.residual import residual_many
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from distill_gov.settings import DistillSettings
-    from distill_gov.teachers.soft_targets import SoftTargets
-    from distill_gov.workers import Pool
+    from distill_gov.teachers.soft_targets import Capture, SoftTargets
 
 __all__ = ["Prepared", "build", "reserved_traces"]
 
@@ -92,10 +93,13 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
         shutil.rmtree(left, ignore_errors=True)
     _check_floor(project)
     _check_sampling(project)
+    check_teachers_fit(project)
+    check_rationales(project)
     started, clock = now(), Prepared(progress)
     redactor = project.redactor
     decisions: list[Decision] = []
     traces = presentable_traces(project, settings.traces)
+    check_routing(project, traces)
     admitted = _admit(traces, redactor.policy, settings.today or datetime.now(UTC).date(), decisions)
     holdout = _holdout(project, run, seal, "build: near-duplicates of the holdout")
     remaining = _reserve(admitted, holdout, decisions)
@@ -112,26 +116,33 @@ def build(project: Project, run: Run, progress: Progress, review: int | None = N
     if not chats:
         raise NothingLeftError("no trace is left after the filters", where=settings.traces, fix="See redaction.yaml.")
     recall = redaction_recall(project, chats, by_id)
-    answers, findings, facts, pool = _answers(project, chats, by_id, clock)
+    given = answered(project, chats, by_id, clock)
+    decisions += given.decisions
+    facts, findings = given.facts, list[Any]()
     facts["redaction_recall"] = recall
     try:
-        kept = filtering.answers(chats, answers, findings)
+        kept = filtering.answers(given.candidates, findings)
         if not kept:
             raise NothingLeftError("no answer is left after the filters", where=settings.traces)
-        examples = [_example(by_id[c.trace], c, answers[c.trace]) for c in kept]
-        scan = _scan(project, kept, examples)
-        taught = [by_id[c.trace] for c in kept]
-        facts |= {"turns": turns_taught(project, taught), "slices": _slices(settings, traces, taught, holdout)}
-        targets = _score(project, pool, kept, answers, examples, facts, clock)
+        thoughts = [_example(by_id[c.chat.trace], c.chat, c) for c in kept if c.kind == "rationale"]
+        chats_of = [c.chat for c in kept]
+        kept = [c for c in kept if c.kind == "answer"]
+        examples = [_example(by_id[c.chat.trace], c.chat, c) for c in kept]
+        scan = _scan(project, chats_of, [*examples, *thoughts])
+        taught = [by_id[trace] for trace in dict.fromkeys(c.chat.trace for c in kept)]
+        facts |= {"turns": turns_taught(project, taught, len(thoughts)), "slices": _slices(settings, traces, taught, holdout)}
+        targets = scored(project, given.teachers, kept, examples, facts, clock) if given.teachers is not None else ([], {})
     finally:
-        if pool is not None:
-            pool.__exit__()
+        if given.teachers is not None:
+            given.teachers.close()
     facts |= filtering.facts()
     facts["text_hashes"] = write_text_hashes(project, run, taught)
     decisions = _sliced(decisions, traces)
     books = balance(decisions, STAGES, len(traces))
     findings += [f for c in chats for f in c.findings]
     facts |= review_packet(project, run, examples, findings, review)
+    if thoughts:
+        write_examples(layout.rationales, thoughts)
     return _write(project, run, inputs, started, clock, examples, targets, decisions, findings, books, facts, scan)
 
 
@@ -150,11 +161,17 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
         },
     )
     teaching = {
-        "teacher": s.teacher.model_dump(mode="json"),
+        "teacher": s.teacher.shaping(),
         "teaching": s.teaching.model_dump(mode="json"),
         "seed": s.seed,
         "model_input": s.model_input,
     }
+    if s.teachers:
+        teaching["teachers"] = {name: t.shaping() for name, t in s.teachers.items()}
+        teaching["routing"] = s.routing.model_dump(mode="json") if s.routing is not None else None
+        teaching["blend"] = dict(s.blend)
+    if wanted(s.train):
+        teaching["rationales"] = True
     if s.sampling is not None:
         teaching["sampling"] = s.sampling.model_dump(mode="json")
     inputs |= {
@@ -165,18 +182,19 @@ def build_inputs(project: Project, seal: str) -> dict[str, str]:
     inputs |= filter_inputs(project)
     if s.teacher.model:
         inputs["teacher's weights"] = project.model_digest(s.teacher.model)
+    inputs |= {f"weights of the teacher {name}": project.model_digest(t.model) for name, t in s.teachers.items()}
     return inputs
 
 
 def _check_floor(project: Project) -> None:
-    teacher = project.settings.teacher
-    known = [field.name for field in project.format.fields] if teacher.kind == "prompted" else []
-    for name in teacher.floor if known else ():
+    teachers = project.settings.all_teachers
+    known = [field.name for field in project.format.fields] if project.settings.teacher.kind == "prompted" else []
+    for teacher, name in [(t, name) for t in teachers for name in teachers[t].floor] if known else ():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             raise UnknownKeyError(
                 f"`{name}` is no decision field",
-                where="distill.yaml: teacher.floor",
+                where=f"distill.yaml: {section_of(teacher)}.floor",
                 fix=f"Did you mean `{near[0]}`?" if near else f"One of {', '.join(known)}.",
             )
 
@@ -205,8 +223,7 @@ def _admit(traces: Sequence[Trace], policy: Any, today: date, decisions: list[De
 def _sliced(decisions: Sequence[Decision], traces: Sequence[Trace]) -> list[Decision]:
     """The decisions with the slices of the traces that they, or the questions to their answers, are about."""
     named = {t.id: str(t.tags.get("slice", "")) for t in traces}
-    of = {**named, **{answer_id(trace): name for trace, name in named.items()}}
-    return [replace(decision, slice=of.get(decision.item, "")) for decision in decisions]
+    return [replace(d, slice=named.get(trace_of(d.item) if d.unit == "answer" else d.item, "")) for d in decisions]
 
 
 def _decision(stage: str, item: str, rule: str | None, reason: str = "", **more: Any) -> Decision:
@@ -247,7 +264,8 @@ def _clean(
     kept = []
     ordered = sorted(traces, key=lambda t: t.id)
     carried = carried_answer if project.settings.teacher.kind == "recorded" else reference_answer
-    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried)
+    thought = reasoning_of if wanted(project.settings.train) else _nothing
+    cleaned = clean_answered(project.redactor, ordered, project.format_or_none, carried, thought)
     for chat in _advancing(cleaned, advance):
         decisions.append(
             _decision("redaction", chat.trace, f"redaction/{chat.refused}" if chat.refused else None, chat.refused or "")
@@ -255,6 +273,10 @@ def _clean(
         if chat.refused is None:
             kept.append(chat)
     return kept
+
+
+def _nothing(_: Trace) -> None:
+    return None
 
 
 def _advancing(chats: Iterable[CleanChat], advance: Callable[[int], None]) -> Iterator[CleanChat]:
@@ -286,66 +308,15 @@ def _slices(
     return {"by": by, "counts": {name: {part: counts[part][name] for part in parts} for name in names}}
 
 
-# -- the teacher ----------------------------------------------------------------------------------------------------------
+# -- examples ------------------------------------------------------------------------------------------------------------
 
 
-def _answers(
-    project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace], clock: Prepared
-) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any], Pool | None]:
-    if project.settings.teacher.kind == "recorded":
-        return *_recorded(project, chats, traces), None
-    from distill_gov.stages.teacher import admitted_teacher, teacher_answers
-
-    given = {c.trace: _given(project, traces[c.trace], c) for c in chats}
-    teacher = admitted_teacher(project, [(c, given[c.trace]) for c in chats if given[c.trace]], clock)
-    with clock.step("teacher answers", 2 * len(chats)) as advance:
-        found = teacher_answers(teacher.pool, [c.prompt for c in chats], advance, [given[c.trace] for c in chats])
-    answers = {
-        c.trace: {**a, "source": "reference" if given[c.trace] else "teacher"} for c, a in zip(chats, found, strict=True)
-    }
-    for trace, decisions in teacher.doubts.items():
-        answers[trace]["decisions"] = decisions
-    return answers, [], teacher.facts, teacher.pool
-
-
-def _given(project: Project, trace: Trace, chat: CleanChat) -> dict[str, str]:
-    """The properties of the answer that a trace's reference settles, redacted; the teacher writes the rest."""
-    if not trace.reference or chat.answer is None:
-        return {}
-    answer = project.format
-    wanted = {f.name for f in answer.fields}
-    if not wanted <= trace.reference.keys() <= wanted | set(answer.rest):
-        raise BadInputError(
-            f"the reference of trace `{trace.id}` does not fit the answer schema",
-            where=project.settings.traces,
-            fix=f"Give {', '.join(sorted(wanted))} and nothing that the schema does not have, or no reference.",
-        )
-    return {name: str(value) for name, value in json.loads(chat.answer).items()}
-
-
-def _recorded(
-    project: Project, chats: Sequence[CleanChat], traces: Mapping[str, Trace]
-) -> tuple[dict[str, dict[str, Any]], list[Any], dict[str, Any]]:
-    answers = {}
-    for chat in chats:
-        if chat.answer is None:
-            raise BadInputError(
-                f"trace `{chat.trace}` carries no answer, and the teacher is `recorded`",
-                where=project.settings.traces,
-                fix="Add the answers, or name a teacher that can answer.",
-            )
-        source = "teacher" if recorded_answer(traces[chat.trace]) is not None else "reference"
-        answers[chat.trace] = {"text": chat.answer, "tokens": [], "finish": "stop", "decisions": {}, "source": source}
-    t = project.settings.teacher
-    facts = {
-        "teacher": {"name": "teacher", "role": "teacher", "note": t.note or "answers recorded in the traces", "declared": True}
-    }
-    return answers, [], facts
-
-
-def _example(trace: Trace, chat: CleanChat, answer: Mapping[str, Any]) -> TeachingExample:
+def _example(trace: Trace, chat: CleanChat, answer: Candidate) -> TeachingExample:
     tags = {**trace.tags, "language": trace.language or ""}
-    return TeachingExample(f"{trace.id}/0", trace.id, 0, "train", chat.messages, answer["text"], answer["source"], tags)
+    messages = asked_for_rationale(chat.messages) if answer.kind == "rationale" else chat.messages
+    return TeachingExample(
+        answer.id, trace.id, answer.sample, "train", messages, answer.text, answer.source, tags, answer.teacher
+    )
 
 
 def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[TeachingExample]) -> dict[str, int]:
@@ -366,36 +337,18 @@ def _scan(project: Project, chats: Sequence[CleanChat], examples: Sequence[Teach
 
 
 def _taught_texts(project: Project, chat: CleanChat, example: TeachingExample) -> Iterator[Redacted]:
-    for message, redacted in zip(example.messages, chat.redacted, strict=True):
+    # Behind the chat's own turns stands nothing but our mark.
+    for message, redacted in zip(example.messages[: len(chat.messages)], chat.redacted, strict=True):
         yield replace(redacted, text=message["content"])
     yield from answer_texts(project, example.answer, chat.stand_ins)
 
 
-def _score(
-    project: Project,
-    pool: Pool | None,
-    chats: Sequence[CleanChat],
-    answers: Mapping[str, Mapping[str, Any]],
-    examples: Sequence[TeachingExample],
-    facts: dict[str, Any],
-    clock: Prepared,
-) -> list[SoftTargets]:
-    if pool is None:
-        return []
-    from distill_gov.stages.targets import assembled
-    from distill_gov.stages.teacher import teacher_scores
-
-    names = [f.name for f in project.format.fields]
-    written = [json.loads(e.answer) for e in examples]
-    values = [{n: value[n] for n in names} for value in written]
-    with clock.step("teacher scores", len(examples)) as advance:
-        scored = teacher_scores(pool, [c.prompt for c in chats], values, [e.answer for e in examples], advance)
-    # What the trainer holds the soft targets against.
-    facts["soft_targets"] = {"teacher": pool.spec.identity}
-    return assembled(project, pool.spec.identity, chats, examples, answers, scored)
-
-
 # -- what is left behind --------------------------------------------------------------------------------------------------
+
+
+def _further_teachers(project: Project) -> dict[str, Any]:
+    asked = project.settings.model_dump(mode="json", include={"teachers", "routing", "blend"})
+    return asked if project.settings.teachers else {}
 
 
 def _write(
@@ -405,7 +358,7 @@ def _write(
     started: str,
     clock: Prepared,
     examples: Sequence[TeachingExample],
-    targets: Sequence[SoftTargets],
+    scored: tuple[Sequence[SoftTargets], Mapping[str, Capture]],
     decisions: Sequence[Decision],
     findings: Sequence[Any],
     books: Sequence[Any],
@@ -418,10 +371,12 @@ def _write(
     write_parquet(layout.decisions, [asdict(d) for d in order], DECISION_SCHEMA, format=DECISION_FORMAT)
     rows = sorted((asdict(f) for f in findings), key=lambda f: (f["item"], f["field"], f["start"], f["entity"]))
     write_parquet(layout.findings, rows, FINDING_SCHEMA, format=FINDING_FORMAT)
-    if targets:
-        from distill_gov.teachers.soft_targets import write_soft_targets
+    if scored[0]:
+        from distill_gov.teachers.target_store import write_soft_targets
 
-        write_soft_targets(layout.soft_targets, targets)
+        write_soft_targets(layout.soft_targets, *scored)
+        size = sum(path.stat().st_size for path in layout.soft_targets.glob("shard-*"))
+        facts["soft_targets"] |= {"tokens": sum(t.n for t in scored[0]), "bytes": size}
     facts |= {
         "books": [asdict(line) for line in books],
         "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), **scan},
@@ -435,6 +390,7 @@ def _write(
         outputs=hash_outputs(layout.root, [p for p in (layout.teaching, layout.review) if p.is_dir()]),
         settings={
             "teacher": project.settings.teacher.model_dump(mode="json"),
+            **_further_teachers(project),
             "teaching": project.settings.teaching.model_dump(mode="json"),
             "model_input": project.settings.model_input,
         },

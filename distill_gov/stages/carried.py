@@ -9,7 +9,7 @@ from typing import Any
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict
 from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
-from distill_gov.teaching_set.examples import answer_id
+from distill_gov.teaching_set.examples import answer_id, rationale_id
 from distill_gov.traces import Trace, carried_answer, recorded_answer
 from distill_gov.turns import Turn
 from evals.decisions import AnswerFormat
@@ -71,18 +71,26 @@ def clean_answered(
     traces: Sequence[Trace],
     answer: AnswerFormat | None,
     carried: Callable[[Trace], str | None] = carried_answer,
+    thought: Callable[[Trace], str | None] = lambda _: None,
 ) -> Iterator[CleanChat]:
     """Redact each chat and the answer its trace brings along as one conversation.
 
     Args:
         answer: the answers' format; None for free text.
         carried: the answer of a trace.
+        thought: the reasoning of a trace that is to be taught by itself.
     """
     reasoning = redactor.policy.keeps_reasoning and answer is None
     answers = [_brought_along(trace, carried(trace), answer, reasoning) for trace in traces]
-    whole = ((trace.id, [*asked(trace), *(found.turns if found else ())]) for trace, found in zip(traces, answers, strict=True))
-    for trace, found, chat in zip(traces, answers, clean_chats(redactor, whole, languages=languages_of(traces)), strict=True):
-        yield chat if found is None or not chat.messages else _apart(chat, len(asked(trace)), found, answer)
+    thoughts = [[] if (text := thought(trace)) is None else [{"role": "assistant", "content": text}] for trace in traces]
+    whole = (
+        (trace.id, [*asked(trace), *(found.turns if found else ()), *own])
+        for trace, found, own in zip(traces, answers, thoughts, strict=True)
+    )
+    clean = clean_chats(redactor, whole, languages=languages_of(traces))
+    for trace, found, own, chat in zip(traces, answers, thoughts, clean, strict=True):
+        beside = bool(found or own) and bool(chat.messages)
+        yield _apart(chat, len(asked(trace)), found, answer, bool(own)) if beside else chat
 
 
 def _brought_along(trace: Trace, text: str | None, answer: AnswerFormat | None, reasoning: bool) -> _Answer | None:
@@ -97,24 +105,29 @@ def _brought_along(trace: Trace, text: str | None, answer: AnswerFormat | None, 
     return _Answer(whole, whole, {"": whole}, turn)
 
 
-def _apart(chat: CleanChat, count: int, found: _Answer, answer: AnswerFormat | None) -> CleanChat:
-    """The chat of the first ``count`` messages, and beside it the answer put together again."""
-    pointers = list(found.parts)
-    clean = dict(zip(pointers, (m["content"] for m in chat.messages[count:]), strict=True))
+def _apart(chat: CleanChat, count: int, found: _Answer | None, answer: AnswerFormat | None, thought: bool) -> CleanChat:
+    """The chat of the first ``count`` messages, and beside it the answer put together again and what was thought before it."""
+    pointers = list(found.parts) if found else []
+    behind = [m["content"] for m in chat.messages[count:]]
+    rationale = behind.pop() if thought else None
+    clean = dict(zip(pointers, behind, strict=True))
     findings = tuple(_of_answer(f, chat.trace, count, pointers) for f in chat.findings)
     return replace(
         chat,
         messages=chat.messages[:count],
         issued=chat.issued[:count],
         findings=findings,
-        answer=found.with_parts(clean, answer),
+        answer=found.with_parts(clean, answer) if found else None,
+        rationale=rationale,
     )
 
 
 def _of_answer(finding: Finding, trace: str, count: int, pointers: Sequence[str]) -> Finding:
-    """A finding behind the chat's own turns as one of the answer."""
+    """A finding behind the chat's own turns as one of the answer, or of the rationale behind that."""
     _, index, rest = finding.field.split("/", 2)
     if int(index) < count:
         return finding
     within = rest.removeprefix("content") if f"{rest}/".startswith("content/") else f"/{rest}"
+    if int(index) - count == len(pointers):
+        return replace(finding, item=rationale_id(trace), field=within)
     return replace(finding, item=answer_id(trace), field=pointers[int(index) - count] + within)

@@ -47,6 +47,8 @@ class CleanChat:
     answer: str | None = None
     """The answer that the trace brings along, redacted with the chat; None where it was not asked for, or there is none."""
 
+    rationale: str | None = None
+    """The reasoning before that answer, redacted with the chat; None where it was not asked for, or there is none."""
     issued: tuple[tuple[Span, ...], ...] = ()
     """Where the stand-ins lie, for each message."""
     stand_ins: frozenset[str] = frozenset()
@@ -161,7 +163,8 @@ def _clean_batch(
         refused = "residual" if again else "entity_dropped" if dropped else None
         clean = tuple({"role": m["role"], "content": text.text} for m, text in zip(done.messages, chat, strict=True))
         known = frozenset().union(*map(stand_ins, chat))
-        yield CleanChat(trace, clean, done.findings, refused, None, tuple(one.issued for one in chat), known)
+        issued = tuple(one.issued for one in chat)
+        yield CleanChat(trace, clean, done.findings, refused, issued=issued, stand_ins=known)
 
 
 def _texts(done: RedactedMessages) -> tuple[Redacted, ...]:

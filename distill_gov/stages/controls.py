@@ -35,17 +35,16 @@ def untrained(bench: Bench) -> None:
 
 def untrained_student(bench: Bench) -> Path:
     """The student before training."""
-    from distill_gov.trainer.students import evenly_spaced, layer_student
+    from distill_gov.trainer.students import make_student_model
     from evals.models.local import load_model, load_tokenizer, render_template
 
     project = bench.project
-    base, layers = training.base_model(project), project.settings.student.layers
-    target = bench.scratch("untrained", digest_json([project.model_digest(base), layers]))
+    base, s = training.base_model(project), project.settings
+    target = bench.scratch("untrained", digest_json([project.model_digest(base), s.student.model_dump(mode="json"), s.seed]))
     if not target.exists():
         source = project.model_directory(base)
         with replacing_directory(target) as unfinished:
-            model = load_model(source)
-            layer_student(model, evenly_spaced(model.config.num_hidden_layers, layers)).save_pretrained(str(unfinished))
+            make_student_model(load_model(source), s.student, seed=s.seed).model.save_pretrained(str(unfinished))
             tokenizer = load_tokenizer(source)
             tokenizer.chat_template = render_template()
             tokenizer.save_pretrained(str(unfinished))

@@ -29,6 +29,7 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         f"Terms accepted by: {shown(t.terms_accepted_by)}.",
         f"Whose labels are taught: {_sources(facts)}.",
         f"Model input: {project.settings.model_input}.",
+        *_teachers(facts),
         *_admission(facts.get("admission", {})),
         "",
         "| stage | unit | in | made | kept | dropped | reserved |",
@@ -42,10 +43,63 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
         *_recall(facts.get("redaction_recall", {})),
         "",
+        *_soft_targets(facts.get("soft_targets", {})),
         *_refusals(facts.get("refusals")),
         *_filters(facts.get("filters", {})),
     ]
     return "\n".join(lines)
+
+
+def _teachers(facts: Mapping[str, Any]) -> list[str]:
+    """Of several teachers who they are, on what terms they taught, what each answered, and how that was settled."""
+    told: Mapping[str, Mapping[str, Any]] = facts.get("teachers", {})
+    if not told:
+        return []
+    rows = []
+    for name, one in told.items():
+        terms = one["terms"]
+        words = [name, terms["note"] or one["teacher"]["name"], *(shown(terms[key]) for key in _TERMS), str(one["answers"])]
+        rows.append(f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |")
+    table = ["| teacher | who | licence | revision | terms accepted by | answers |", "|---|---|---|---|---|---|", *rows]
+    admitted = [
+        f"Admission of the teacher {name}: "
+        + ", ".join(f"{metric} {figure['value']:.3f} (n = {figure['n']})" for metric, figure in one["admission"].items())
+        + "."
+        for name, one in told.items()
+    ]
+    return ["", *table, "", *admitted, *_settled(facts, told)]
+
+
+_TERMS = ("licence", "revision", "terms_accepted_by")
+
+
+def _settled(facts: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    blend = {name: one["blend"] for name, one in told.items() if one["blend"] is not None}
+    if blend:
+        shares = ", ".join(f"{name} {weight / sum(blend.values()):.2f}" for name, weight in blend.items())
+        return [f"Soft targets are a mixture of the teachers': {shares}. The answers are the default teacher's."]
+    routing = facts.get("routing", {})
+    to = ", ".join(f"{value} to {name}" for value, name in routing.get("to", {}).items())
+    lines = [f"Given to teachers by {routing.get('by')}: {to or 'nothing'}; all else to the default teacher."]
+    for one in routing.get("chosen", ()):
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in one["accuracy"].items())
+        why = figures if figures else f"fewer than {routing['min_cases']}: the default teacher"
+        lines.append(f"- {one['value']}, {one['cases']} cases of dev and gold: {why}")
+    return lines
+
+
+def _soft_targets(soft: Mapping[str, Any]) -> list[str]:
+    """What is kept of the teacher's distributions, and what that loses."""
+    if not soft.get("tokens"):
+        return []
+    told = f"Soft targets: the {soft['k']} likeliest tokens of a position and the mass of the rest; {soft['tokens']} tokens in "
+    told += f"{soft['bytes']} bytes."
+    if lost := soft.get("kl_to_dense"):
+        told += (
+            f" Against the teacher's whole distribution, on {soft['measured']} positions: KL {lost['by_tail']:.3g} nats by an"
+            f" even tail and {lost['by_quantisation']:.2g} by quantisation, in the mean; {lost['largest']:.3g} at most."
+        )
+    return [told, ""]
 
 
 def _refusals(refusals: Mapping[str, int] | None) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.books import Decision
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import DistillGovError
+from distill_gov.records.errors import BadInputError, DistillGovError
 from distill_gov.stages.carried import free_texts
 from distill_gov.stages.chats import CleanChat, asked, user_text, with_issued
-from distill_gov.teaching_set.examples import answer_id
+from distill_gov.stages.routing import possible_teachers
 from distill_gov.teaching_set.schema_filter import schema_filter
 from distill_gov.traces import Trace
 from evals.safety import over_refusal
@@ -41,6 +41,7 @@ from redaction.surrogates import issued_in
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
+    from distill_gov.stages.answers import Candidate
     from evals.decisions import AnswerFormat
     from redaction import Finding, Redactor
 
@@ -87,31 +88,38 @@ class Filtering:
                 self._hazardous.add(chat.trace)
         return kept
 
-    def answers(
-        self, chats: Sequence[CleanChat], answers: Mapping[str, Mapping[str, Any]], findings: list[Any]
-    ) -> list[CleanChat]:
-        """The chats whose answers are taught; personal values found in answers are added to ``findings``."""
+    def answers(self, candidates: Sequence[Candidate], findings: list[Any]) -> list[Candidate]:
+        """The answers that are taught; personal values found in answers are added to ``findings``."""
         project, policy = self.project, self.project.redactor.policy
-        items = self._items(chats, answers)
+        items = self._items(candidates)
         # A teacher that writes a personal value nobody gave it would teach that; it is not mended but dropped. What a trace
         # brought along was redacted with its chat, so nothing is found in it here.
-        personal = dict(zip((i.id for i in items), _invented(project.redactor, chats, items), strict=True))
+        personal = dict(
+            zip((i.id for i in items), _invented(project.redactor, [c.chat for c in candidates], items), strict=True)
+        )
         findings += [finding for found in personal.values() for finding in found or ()]
-        registered = [schema_filter(project.answer_schema)] if project.answer_schema else []
+        thoughts = {c.id for c in candidates if c.kind == "rationale"}
+        registered = [schema_filter(project.answer_schema, thoughts)] if project.answer_schema else []
         registered.append(Filter("answer/personal_data", "1", lambda i: _personal(personal[i.id])))
-        known = KnownValues.of(f for c in chats for f in c.findings)
+        chats = {c.chat.trace: c.chat for c in candidates}
+        known = KnownValues.of(f for chat in chats.values() for f in chat.findings)
         filters = answer_filters(
             policy, project.redactor, known,
             registered=registered, key=project.keyring.subkey(PROTECTED), root=project.layout.root,
         )  # fmt: skip
         filters = (*filters, _scan(project, known))
         self._start(filters)
-        decided = self._diverse(items, list(decide_all(filters, items)))
+        decided = self._diverse(items, list(decide_all(filters, items)), thoughts)
+        decided = self._with_answers(items, decided, thoughts)
         kept = []
-        for chat, item, one in zip(chats, items, decided, strict=True):
-            self.decisions.append(Decision("teacher", "answer", item.id, "kept", "kept", parent=chat.trace))
+        several = bool(project.settings.teachers)
+        for candidate, item, one in zip(candidates, items, decided, strict=True):
+            # Of several teachers the books name the one that answered.
+            by = candidate.teacher if several else ""
+            made = Decision("teacher", "answer", item.id, "kept", "kept", reason=by, parent=candidate.chat.trace)
+            self.decisions.append(made)
             if self._take("answer_filters", item.id, one, unit="answer"):
-                kept.append(chat)
+                kept.append(candidate)
         return kept
 
     def facts(self) -> dict[str, Any]:
@@ -124,7 +132,6 @@ class Filtering:
         return facts
 
     def _known(self, trace: Trace) -> dict[str, str]:
-        teacher = self.project.settings.teacher
         return {
             "consent": trace.consent,
             "licence": trace.licence,
@@ -134,34 +141,54 @@ class Filtering:
             "region": trace.region or "",
             "tenant": trace.tenant or "",
             **{f"tags.{name}": str(value).lower() if isinstance(value, bool) else value for name, value in trace.tags.items()},
-            "teacher.kind": teacher.kind,
-            "teacher.licence": teacher.licence,
-            "teacher.revision": teacher.revision,
-            "teacher.terms_accepted_by": teacher.terms_accepted_by,
+            **self._who_teaches(trace),
         }
 
-    def _items(self, chats: Sequence[CleanChat], answers: Mapping[str, Mapping[str, Any]]) -> list[AnswerItem]:
+    def _who_teaches(self, trace: Trace) -> dict[str, str]:
+        """What is known of the trace's teacher.
+
+        Raises:
+            BadInputError: a rule asks for what the teachers that it may have differ in.
+        """
+        settings = self.project.settings
+        teachers = [settings.all_teachers[name] for name in possible_teachers(self.project, trace)]
+        known = {}
+        for name in ("kind", "licence", "revision", "terms_accepted_by"):
+            values = {str(getattr(teacher, name)) for teacher in teachers}
+            rules = self.project.redactor.policy.filters.prompts.metadata
+            if len(values) > 1 and any(rule.on and rule.field == f"teacher.{name}" for rule in rules):
+                raise BadInputError(
+                    f"a rule asks for the teacher's {name}, and the teachers that a trace may have differ in it",
+                    where="redaction.yaml: filters.prompts.metadata",
+                    fix="Name in `routing.to` who teaches what, or teachers that the rule does not tell apart.",
+                )
+            known[f"teacher.{name}"] = ", ".join(sorted(values))
+        return known
+
+    def _items(self, candidates: Sequence[Candidate]) -> list[AnswerItem]:
         from evals.structured import judge
 
         project, schema = self.project, self.project.answer_schema
         items = []
-        for chat in chats:
-            text = answers[chat.trace]["text"]
-            judged = judge(text, schema) if schema else None
+        for candidate in candidates:
+            chat, text = candidate.chat, candidate.text
+            thought = candidate.kind == "rationale"
+            judged = judge(text, schema) if schema and not thought else None
             values = dict(judged.value) if judged and judged.valid and isinstance(judged.value, Mapping) else {}
             # Of an answer that cannot be read everything is taken for what people read.
             readable = bool(judged and judged.valid and project.free_fields)
             free = "\n".join(str(values[name]) for name in project.free_fields if name in values)
             items.append(
                 AnswerItem(
-                    id=answer_id(chat.trace),
+                    id=candidate.id,
                     prompt=chat.text,
                     answer_text=text,
                     reply_text=free if readable else text,
-                    finish=answers[chat.trace]["finish"],
+                    finish=candidate.finish,
                     fields=values,
-                    recorded=_brought(chat, text, project.format_or_none),
+                    recorded=thought or _brought(chat, text, project.format_or_none),
                     trace=chat.trace,
+                    sample=candidate.sample,
                     refused=over_refusal(_text(values.get(ACTION))),
                     hazardous=chat.trace in self._hazardous,
                     stand_ins=chat.stand_ins,
@@ -169,12 +196,27 @@ class Filtering:
             )
         return items
 
-    def _diverse(self, items: Sequence[AnswerItem], decided: list[Decided]) -> list[Decided]:
+    def _with_answers(self, items: Sequence[AnswerItem], decided: list[Decided], thoughts: Container[str]) -> list[Decided]:
+        """A rationale is taught beside an answer, never for itself."""
+        if not thoughts:
+            return decided
+        pairs = list(zip(items, decided, strict=True))
+        left = {item.trace for item, one in pairs if item.id not in thoughts and one.deciding is None}
+        alone = {item.id for item in items if item.id in thoughts and item.trace not in left}
+        rule = Filter[AnswerItem]("answer/rationale", "1", lambda i: [Tag("without_answer")] if i.id in alone else [])
+        self._start([rule])
+        return [Decided((*one.fired, *rule(item))) for item, one in pairs]
+
+    def _diverse(self, items: Sequence[AnswerItem], decided: list[Decided], thoughts: Container[str]) -> list[Decided]:
         policy = self.project.settings.teaching.diversity
         if policy is None:
             return decided
         # Only answers that are kept otherwise are compared: one that was dropped must not take another's place.
-        left = [(i.trace, i.sample, i.id, i.reply_text) for i, one in zip(items, decided, strict=True) if one.deciding is None]
+        left = [
+            (i.trace, i.sample, i.id, i.reply_text)
+            for i, one in zip(items, decided, strict=True)
+            if one.deciding is None and i.id not in thoughts
+        ]
         surplus = too_alike(left, policy)
         rule = Filter[AnswerItem]("answer/diversity", "1", lambda i: [Tag(surplus[i.id])] if i.id in surplus else [])
         self._start([rule])

@@ -30,7 +30,7 @@ from distill_gov.records.errors import (
 from distill_gov.records.files import read_jsonl, write_bytes, write_json, write_text
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
 from distill_gov.stages.settled import anchor, finish, versions
-from distill_gov.teaching_set.examples import TeachingExample, trace_of
+from distill_gov.teaching_set.examples import TeachingExample
 from evals.ratings.page import filled
 from redaction import Finding
 from redaction.policy import load_policy
@@ -208,7 +208,7 @@ def _sampled(project: Project, examples: Sequence[TeachingExample], count: int) 
 
 def _row(project: Project, example: TeachingExample, findings: Sequence[Finding]) -> dict[str, Any]:
     found = Counter(
-        (_place(f, example), f.entity, f.rule) for f in findings if example.trace in (f.item, trace_of(f.item))
+        (_place(f, example), f.entity, f.rule) for f in findings if f.item in (example.trace, example.id)
     )  # fmt: skip
     return {
         "row": review_id(project, example.id),

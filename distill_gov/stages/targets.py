@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill_gov.records.digest import digest_bytes
-from distill_gov.stages.chats import CleanChat, prompt_text
-from distill_gov.teachers.soft_targets import SoftTargets, identity
+from distill_gov.stages.chats import prompt_text
+from distill_gov.teachers.blending import blended_capture
+from distill_gov.teachers.soft_targets import Capture, SoftTargets
 from distill_gov.teaching_set.examples import TeachingExample
 from evals.decisions import AnswerFormat, LabelTrie
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
 
-__all__ = ["TargetMaker", "assembled", "reference_targets", "target_identities"]
+__all__ = ["TargetMaker", "assembled", "captures_by", "lost_by_keeping", "reference_targets", "target_captures"]
 
 TEMPLATE = "policy prompt lines/1"
 """How the teacher is asked."""
@@ -52,9 +53,9 @@ class TargetMaker:
 
     def mask_indices(self, targets: SoftTargets) -> tuple[int, ...]:
         if self.grammar is None:
-            return (-1,) * len(targets.token_ids)
+            return (-1,) * targets.n
         found = []
-        for mask, forced in zip(self.grammar.masks(targets.token_ids), targets.forced, strict=True):
+        for mask, forced in zip(self.grammar.masks(targets.token_ids.tolist()), targets.forced.tolist(), strict=True):
             if forced:
                 found.append(-1)
                 continue
@@ -101,57 +102,95 @@ class _Line:
                     self.field[place], self.forced[place] = field.name, False
                     self.ids[place], self.logp[place] = tuple(node), tuple(node.values())
 
+    def targets(self, example: str, identity: str, support: str, temperature: float, tokens: Sequence[int]) -> SoftTargets:
+        return SoftTargets.ragged(
+            example, identity, support, temperature, token_ids=tokens, field=self.field, forced=self.forced, ids=self.ids,
+            logp=self.logp, log_tail=self.tail, log_allowed=self.allowed,
+        )  # fmt: skip
 
-def target_identities(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
-    """Identity that the soft targets of each example must have, by example.
+
+def target_captures(project: Project, teachers: Mapping[str, str], examples: Sequence[TeachingExample]) -> dict[str, Capture]:
+    """What the soft targets of each example must be of, by example; examples that have none are left out.
 
     Args:
-        teacher: :attr:`WorkerSpec.identity` of the teacher that scored them.
+        teachers: :attr:`WorkerSpec.identity` of each teacher that scored them, by name.
     """
-    t = project.settings.teacher
-    vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode())
+    settings = project.settings
+    if settings.blend:
+        of_each = [captures_by(project, name, teachers.get(name, ""), examples) for name in settings.blend]
+        weights = list(settings.blend.values())
+        return {e.id: blended_capture([one[e.id] for one in of_each], weights) for e in examples}
+    found: dict[str, Capture] = {}
+    for name, t in settings.all_teachers.items():
+        if t.soft_targets:
+            found |= captures_by(project, name, teachers.get(name, ""), [e for e in examples if e.teacher == name])
+    return found
+
+
+def captures_by(project: Project, name: str, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, Capture]:
+    """What one teacher's soft targets of the examples are of.
+
+    Args:
+        name: the teacher's, in ``distill.yaml``.
+        teacher: its :attr:`WorkerSpec.identity`.
+    """
+    t = project.settings.all_teachers[name]
+    vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode()) if examples else ""
     return {
-        e.id: identity(teacher, vocabulary, TEMPLATE, prompt_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
+        e.id: Capture.of(
+            teacher=teacher, tokenizer=vocabulary, template=TEMPLATE, prompt=prompt_text(e.messages), text=e.answer,
+            temperature=t.temperature, k=t.top_k, support="grammar",
+        )
         for e in examples
-    }
+    }  # fmt: skip
 
 
 def assembled(
     project: Project,
-    teacher: str,
-    chats: Sequence[CleanChat],
+    name: str,
+    captures: Mapping[str, Capture],
     examples: Sequence[TeachingExample],
-    answers: Mapping[str, Mapping[str, Any]],
+    decisions: Sequence[Mapping[str, Mapping[str, float]]],
     scored: Sequence[Mapping[str, Any]],
 ) -> list[SoftTargets]:
-    """Soft targets of the examples, from the teacher's decisions and its scores of the free text."""
-    t = project.settings.teacher
+    """Soft targets of the examples, from one teacher's decisions and its scores of the free text.
+
+    Args:
+        name: the teacher's, in ``distill.yaml``.
+        captures: those of :func:`captures_by`.
+        decisions: what it thinks of the labels (field -> label -> log-probability), an example each.
+    """
+    t = project.settings.all_teachers[name]
     tokenizer = project.tokenizer(t.model)
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    identities = target_identities(project, teacher, examples)
     found = []
-    for chat, example, score in zip(chats, examples, scored, strict=True):
+    for example, thought, score in zip(examples, decisions, scored, strict=True):
         tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
         line = _Line(tokens)
         value = json.loads(example.answer)
         values = [value[f.name] for f in project.format.fields]
-        line.decide(project.format, encode, values, answers[chat.trace]["decisions"], t.temperature)
+        line.decide(project.format, encode, values, thought, t.temperature)
         for offset, position in enumerate(score["positions"]):
             place = score["start"] + offset
             line.forced[place], line.allowed[place] = position["forced"], position["log_allowed"]
             if not position["forced"]:
                 line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
                 line.tail[place] = position["log_tail"]
-        found.append(
-            SoftTargets(
-                example.id, identities[example.id], "grammar", t.temperature, tokens, tuple(line.field), tuple(line.forced),
-                tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-            )
-        )  # fmt: skip
+        found.append(line.targets(example.id, captures[example.id].identity, "grammar", t.temperature, tokens))
     return found
+
+
+def lost_by_keeping(scored: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What soft targets lose against the teacher's dense distributions, where the teacher measured it: means and the largest
+    sum, in nats (:func:`distill_gov.teachers.quantisation.divergences`)."""
+    lost = np.array([p["lost"] for score in scored for p in score["positions"] if "lost" in p]).reshape(-1, 2)
+    if not len(lost):
+        return {"measured": 0}
+    means = {"by_quantisation": lost[:, 0].mean(), "by_tail": lost[:, 1].mean(), "largest": lost.sum(1).max()}
+    return {"measured": len(lost), "kl_to_dense": {name: float(f"{value:.4g}") for name, value in means.items()}}
 
 
 def reference_targets(
@@ -170,7 +209,4 @@ def reference_targets(
         value = json.loads(text)
         even = {f.name: {label: -float(np.log(len(f.labels))) for label in f.labels} for f in answer.fields}
         line.decide(answer, encode, [value[f.name] for f in answer.fields], even, 1.0)
-    return SoftTargets(
-        example, "", "grammar" if answer else "full", 1.0, tokens, tuple(line.field), tuple(line.forced),
-        tuple(line.ids), tuple(line.logp), tuple(line.tail), tuple(line.allowed),
-    )  # fmt: skip
+    return line.targets(example, "", "grammar" if answer else "full", 1.0, tokens)

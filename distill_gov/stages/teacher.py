@@ -1,4 +1,4 @@
-"""Aligning and admitting the prompted teacher."""
+"""Aligning, admitting and asking a prompted teacher."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from distill_gov.records.digest import digest_json
 from distill_gov.records.errors import BadInputError, TeacherNotAdmittedError
+from distill_gov.settings.teacher import DEFAULT
 from distill_gov.stages.carried import clean_answered
 from distill_gov.stages.chats import CleanChat, asked, clean_chats, languages_of
 from distill_gov.stages.settled import versions
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
     from distill_gov.project import Project
     from distill_gov.stages.build import Prepared
 
-__all__ = ["AdmittedTeacher", "admitted_teacher", "prompted_spec", "teacher_answers", "teacher_scores", "teacher_subject"]
+__all__ = [
+    "AdmittedTeacher",
+    "Labelled",
+    "admitted_teacher",
+    "labelled",
+    "prompted_spec",
+    "teacher_answers",
+    "teacher_decisions",
+    "teacher_samples",
+    "teacher_scores",
+    "teacher_subject",
+]
 
 SHARD = 16
 """Texts that are decided or written together."""
@@ -64,11 +76,17 @@ def _examples(project: Project, shown: Sequence[Trace]) -> list[dict[str, str]]:
     ]
 
 
-def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path | None = None) -> WorkerSpec:
-    """The prompted teacher (or another model behind the same prompt), for workers."""
+def prompted_spec(
+    project: Project, alignments: Mapping[str, Any], model: Path | None = None, *, teacher: str = DEFAULT
+) -> WorkerSpec:
+    """A prompted teacher (or another model behind the same prompt), for workers.
+
+    Args:
+        teacher: its name in ``distill.yaml``.
+    """
     from distill_gov.teachers.prompted import spec
 
-    t = project.settings.teacher
+    t = project.settings.all_teachers[teacher]
     shown, _ = _gold(project)
     examples = _examples(project, shown)
     return spec(
@@ -84,80 +102,126 @@ def prompted_spec(project: Project, alignments: Mapping[str, Any], model: Path |
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labelled messages on which teachers are aligned and admitted: dev, teaching traces with a reference, held gold."""
+
+    dev: Sequence[Trace]
+    referenced: Sequence[str]
+    """Ids of the teaching traces."""
+    held: Sequence[Trace]
+    texts: Sequence[str]
+    """What teachers read of each, in this order."""
+    truth: Sequence[Mapping[str, Any]]
+
+    @property
+    def fitted(self) -> int:
+        """How many the alignment is fitted on: all but the held gold."""
+        return len(self.dev) + len(self.referenced)
+
+    @property
+    def admitting(self) -> list[int]:
+        """Those that a teacher is measured on."""
+        return [i for i in range(len(self.texts)) if not self.settled(i)]
+
+    def settled(self, place: int) -> bool:
+        """Whether a message's labels are a reference's, which stands in its prompt."""
+        return len(self.dev) <= place < self.fitted
+
+
+def labelled(project: Project, referenced: Sequence[tuple[CleanChat, Mapping[str, str]]]) -> Labelled:
+    """The messages that admission needs.
+
+    Args:
+        referenced: teaching chats with the labels that their references give.
+    """
+    dev = read_traces(project.file(project.settings.dev))
+    _, held = _gold(project)
+    return Labelled(
+        dev,
+        [c.trace for c, _ in referenced],
+        held,
+        [*_texts(project, dev), *(c.prompt for c, _ in referenced), *_texts(project, held)],
+        [dict(t.reference or {}) for t in dev] + [dict(r) for _, r in referenced] + [dict(t.reference or {}) for t in held],
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AdmittedTeacher:
     """A teacher that was aligned, measured against its floor and may teach."""
 
-    pool: Pool
+    spec: WorkerSpec
     facts: dict[str, Any]
     """For the manifest: subject, admission figures, alignments."""
     doubts: Mapping[str, Mapping[str, Mapping[str, float]]]
     """Trace with a reference -> field -> label -> its log-probability by the teacher, aligned without that trace."""
+    right: Sequence[float]
+    """Share of the decision fields that it got right, for each dev and each held gold case."""
 
 
-def admitted_teacher(
-    project: Project, referenced: Sequence[tuple[CleanChat, Mapping[str, str]]], clock: Prepared
-) -> AdmittedTeacher:
-    """Align the teacher on dev and on teaching traces with a reference, and admit it on dev and the held gold cases.
+def admitted_teacher(project: Project, cases: Labelled, clock: Prepared, name: str = DEFAULT) -> AdmittedTeacher:
+    """Align a teacher on dev and on teaching traces with a reference, and admit it on dev and the held gold cases.
 
     Args:
-        referenced: teaching chats with the labels that their references give.
+        name: its name in ``distill.yaml``.
 
     Raises:
         TeacherNotAdmittedError: a decision field is under its floor.
     """
-    s = project.settings
-    dev = read_traces(project.file(s.dev))
-    _, held = _gold(project)
-    texts = [*_texts(project, dev), *(c.prompt for c, _ in referenced), *_texts(project, held)]
-    truth = [dict(t.reference or {}) for t in dev] + [dict(r) for _, r in referenced] + [dict(t.reference or {}) for t in held]
-    fitted = len(dev) + len(referenced)
-    fields = project.format.fields
+    floors, several = project.settings.all_teachers[name].floor, bool(project.settings.teachers)
+    texts, truth, fields = cases.texts, cases.truth, project.format.fields
     # A reference's own labels stand in its prompt, as they will when it is scored; the others' are what the teacher decides.
     values: list[dict[str, str]] = [{} for _ in texts]
     alignments: dict[str, Any] = {}
     right: dict[str, list[bool]] = {}
     decided: list[Any] = []
     with (
-        clock.step("aligning the teacher", len(texts) * len(fields)) as advance,
-        Pool(prompted_spec(project, {}), project.layout.cache, s.workers) as pool,
+        clock.step(f"aligning the teacher {name}" if several else "aligning the teacher", len(texts) * len(fields)) as advance,
+        Pool(prompted_spec(project, {}, teacher=name), project.layout.cache, project.settings.workers) as pool,
     ):
         for field in fields:
             items = [{"text": t, "values": dict(v), "field": field.name} for t, v in zip(texts, values, strict=True)]
             rows = pool.run("features", items, length=lambda i: len(i["text"]), size=16, advance=advance)
             features = np.concatenate([np.asarray(rows), *decided], 1)
-            labelled = [str(t[field.name]) for t in truth]
-            alignment, crossed = fit_alignment(features[:fitted], labelled[:fitted], field.labels, len(dev))
-            logp = np.concatenate([crossed, alignment(features[fitted:])]) if held else crossed
+            labels = [str(t[field.name]) for t in truth]
+            fitted = cases.fitted
+            alignment, crossed = fit_alignment(features[:fitted], labels[:fitted], field.labels, len(cases.dev))
+            logp = np.concatenate([crossed, alignment(features[fitted:])]) if cases.held else crossed
             decided.append(logp)
             chosen = [field.labels[int(row.argmax())] for row in logp]
-            admitting = [i for i in range(len(texts)) if not len(dev) <= i < fitted]
-            right[field.name] = [chosen[i] == labelled[i] for i in admitting]
+            right[field.name] = [chosen[i] == labels[i] for i in cases.admitting]
             for i, value in enumerate(values):
-                value[field.name] = labelled[i] if len(dev) <= i < fitted else chosen[i]
+                value[field.name] = labels[i] if cases.settled(i) else chosen[i]
             alignments[field.name] = alignment.as_json()
-    admission: dict[str, dict[str, Any]] = {
-        f"accuracy.{name}": {"value": sum(r) / len(r), "floor": s.teacher.floor.get(name), "n": len(r)}
-        for name, r in right.items()
+    admission = _admission(right, floors, name)
+    doubts = {
+        trace: {
+            field.name: {label: float(x) for label, x in zip(field.labels, logp[len(cases.dev) + i], strict=True)}
+            for field, logp in zip(fields, decided, strict=True)
+        }
+        for i, trace in enumerate(cases.referenced)
     }
-    for name, figure in admission.items():
+    spec = prompted_spec(project, alignments, teacher=name)
+    subject = teacher_subject(project, spec, name)
+    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments, "aligned_on": cases.fitted}
+    shares = [sum(row) / len(row) for row in zip(*right.values(), strict=True)]
+    return AdmittedTeacher(spec, facts, doubts, shares)
+
+
+def _admission(right: Mapping[str, Sequence[bool]], floors: Mapping[str, float], name: str) -> dict[str, dict[str, Any]]:
+    """The figures of a teacher that is admitted."""
+    admission: dict[str, dict[str, Any]] = {
+        f"accuracy.{field}": {"value": sum(r) / len(r), "floor": floors.get(field), "n": len(r)} for field, r in right.items()
+    }
+    who, where = ("the teacher", "teacher") if name == DEFAULT else (f"the teacher `{name}`", f"teachers.{name}")
+    for metric, figure in admission.items():
         floor = figure["floor"]
         if floor is not None and not figure["value"] >= floor:
             raise TeacherNotAdmittedError(
-                f"the teacher's {name} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {floor}",
-                where="distill.yaml: teacher.floor",
+                f"{who}'s {metric} is {figure['value']:.3f} on {figure['n']} admission cases, under its floor {floor}",
+                where=f"distill.yaml: {where}.floor",
                 fix="Give it better examples, or another teacher.",
             )
-    doubts = {
-        chat.trace: {
-            field.name: {label: float(x) for label, x in zip(field.labels, logp[len(dev) + i], strict=True)}
-            for field, logp in zip(fields, decided, strict=True)
-        }
-        for i, (chat, _) in enumerate(referenced)
-    }
-    spec = prompted_spec(project, alignments)
-    subject = teacher_subject(project, spec)
-    facts = {"teacher": asdict(subject), "admission": admission, "alignments": alignments, "aligned_on": fitted}
-    return AdmittedTeacher(Pool(spec, project.layout.cache, s.workers), facts, doubts)
+    return admission
 
 
 def teacher_answers(
@@ -190,6 +254,36 @@ def teacher_answers(
     return found
 
 
+def teacher_decisions(
+    pool: Pool, texts: Sequence[str], given: Sequence[Mapping[str, str]], advance: Callable[[int], None]
+) -> list[dict[str, dict[str, float]]]:
+    """What a prompted model thinks of the labels (field -> label -> log-probability) behind those that ``given`` settles."""
+    items = [{"text": t, "given": dict(g)} for t, g in zip(texts, given, strict=True)]
+    found = pool.run("decide", items, length=lambda i: len(i["text"]), size=SHARD, advance=advance)
+    return [one["decisions"] for one in found]
+
+
+def teacher_samples(
+    pool: Pool,
+    texts: Sequence[str],
+    values: Sequence[Mapping[str, str]],
+    seeds: Sequence[str],
+    temperature: float,
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """Further answers of a prompted model, whose free property is drawn (see its ``write``).
+
+    Args:
+        values: the decisions of each, which are not drawn: what the model thinks of every label is taught as it is.
+        seeds: one an answer.
+    """
+    items = [
+        {"text": t, "values": dict(v), "draw": {"temperature": temperature, "seed": s}}
+        for t, v, s in zip(texts, values, seeds, strict=True)
+    ]
+    return pool.run("sample", items, length=_alike, size=SHARD, advance=advance)
+
+
 def teacher_scores(
     pool: Pool,
     texts: Sequence[str],
@@ -207,11 +301,11 @@ def _alike(item: Mapping[str, Any]) -> tuple[list[str], int]:
     return [str(v) for v in item["values"].values()], len(item["text"]) + len(item.get("answer", ""))
 
 
-def teacher_subject(project: Project, spec: WorkerSpec) -> Subject:
-    t = project.settings.teacher
+def teacher_subject(project: Project, spec: WorkerSpec, name: str = DEFAULT) -> Subject:
+    t = project.settings.all_teachers[name]
     arguments = {k: v for k, v in spec.arguments.items() if k != "path"}
     return Subject(
-        name="teacher",
+        name=name,
         role="teacher",
         model=project.model_digest(t.model),
         prompt=digest_json(arguments),

@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, MissingFileError
+from distill_gov.records.digest import digest_file, digest_json
+from distill_gov.records.errors import BadInputError, HashMismatchError, MissingFileError
 from distill_gov.records.files import replacing_directory, write_json
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
+from distill_gov.settings import TrainSettings
+from distill_gov.settings.teacher import DEFAULT
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
+from distill_gov.stages.rows import (
+    answer_rows,
+    gold_rows,
+    hard_labels_only,
+    rationale_rows,
+    refuse_unteachable,
+    running_teacher,
+)
 from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.targets import TargetMaker, target_identities
-from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
+from distill_gov.stages.targets import TargetMaker, target_captures
+from distill_gov.teachers.soft_targets import Capture, SoftTargets, one_support
+from distill_gov.teachers.target_store import read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
@@ -56,6 +67,7 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     if not built.exists():
         raise MissingFileError("the run was not built", where=str(layout.root), fix="Run `distill-gov build` first.")
     inputs = train_inputs(project, run)
+    refuse_unteachable(project)
     path = layout.manifest("train")
     if before := done_before(path, inputs):
         anchor(path, "train", project.ledger, layout.name)
@@ -63,9 +75,10 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     require_review(project, run)
     started, clock = now(), Prepared(progress)
     examples = taught(project, run)
-    recorded = s.teacher.kind == "recorded"
     # A recorded answer is all there is to aim at; it carries no distribution over the labels.
-    facts = make_student(project, examples, layout.student, clock, hard_only=recorded)
+    unscored = not any(targets.identity for _, targets in examples)
+    thoughts = read_examples(layout.rationales) if layout.rationales.is_file() else []
+    facts = make_student(project, examples, layout.student, clock, hard_only=unscored, rationales=thoughts)
     if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
         # The build's manifest still lists what was taken away before this student could be taught it.
         facts["purged_before"] = sorted(purged)
@@ -95,7 +108,12 @@ def train_inputs(project: Project, run: Run) -> dict[str, str]:
             {"student": s.student.model_dump(mode="json"), "train": s.train.model_dump(mode="json"), "seed": s.seed}
         ),
         "base model": project.model_digest(base_model(project)),
+        **({"gold set": digest_file(project.file(s.gold))} if s.gold and _teaches_gold(s.train) else {}),
     }
+
+
+def _teaches_gold(settings: TrainSettings) -> bool:
+    return any(stage.examples == "gold" for stage in settings.stages)
 
 
 def base_model(project: Project) -> str:
@@ -105,65 +123,121 @@ def base_model(project: Project) -> str:
     return s.student.base or s.teacher.model
 
 
+def check_vocabulary(project: Project) -> None:
+    """Require the teacher's tokenizer of a student that is made from another model: the targets are on its ids.
+
+    Raises:
+        BadModelError: names the first id that differs.
+    """
+    from distill_gov.trainer.vocabulary import check_same_vocabulary
+
+    s = project.settings
+    if s.teacher.kind == "prompted" and s.teacher.soft_targets and base_model(project) != s.teacher.model:
+        ours, theirs = project.tokenizer(base_model(project)), project.tokenizer(s.teacher.model)
+        check_same_vocabulary(theirs, ours, where="distill.yaml: student.base")
+
+
+def teacher_parameters(project: Project, base: Any) -> int | None:
+    """How large the teacher is, without loading it a second time; None where nobody has its weights.
+
+    Args:
+        base: the loaded model that the student is made from.
+    """
+    from distill_gov.trainer.students import parameters, parameters_of_directory
+
+    s = project.settings
+    if base_model(project) == s.teacher.model:
+        return parameters(base)
+    return parameters_of_directory(project.model_directory(s.teacher.model)) if s.teacher.model else None
+
+
 def taught(project: Project, run: Run) -> list[Taught]:
-    """The run's examples with their soft targets; a recorded teacher's answers get bare ones.
+    """The run's examples with their soft targets; answers that nobody scored get bare ones (their identity is empty).
 
     Raises:
         HashMismatchError: a file is not what the build left, or soft targets are not those of the examples and settings.
     """
     check_teaching(run)
     examples = read_examples(run.layout.examples)
+    wanted: Mapping[str, Capture] = {}
+    stored: Mapping[str, SoftTargets] = {}
     if project.settings.teacher.kind == "prompted":
-        scored = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
-        wanted = target_identities(project, str(scored.get("teacher", "")), examples)
+        wanted = target_captures(project, _scorers(project, run, examples), examples)
         stored = read_soft_targets(run.layout.soft_targets, wanted)
+    if len(wanted) == len(examples):
         return [(e, stored[e.id]) for e in examples]
     tools = TargetMaker(project, base_model(project))
-    return [(e, tools.bare(e.id, e.answer)) for e in examples]
+    return [(e, stored[e.id] if e.id in wanted else tools.bare(e.id, e.answer)) for e in examples]
+
+
+def _scorers(project: Project, run: Run, examples: Sequence[TeachingExample]) -> dict[str, str]:
+    """Identity of each teacher that scored the examples, by name.
+
+    Raises:
+        HashMismatchError: the teachers are not those of the build.
+    """
+    settings = project.settings
+    told: Mapping[str, Any] = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
+    silent = sorted(name for name, t in settings.all_teachers.items() if not t.soft_targets)
+    if {e.teacher for e in examples} - settings.all_teachers.keys() or silent != sorted(told.get("none_of", [])):
+        raise HashMismatchError(
+            "the teachers are not those that the teaching set was built with",
+            where="distill.yaml: teachers",
+            fix="Restore them, or build again under a new run name.",
+        )
+    return {DEFAULT: str(told.get("teacher", "")), **told.get("teachers", {})}
 
 
 def make_student(
-    project: Project, examples: Sequence[Taught], target: Path, clock: Prepared, *, hard_only: bool = False
+    project: Project,
+    examples: Sequence[Taught],
+    target: Path,
+    clock: Prepared,
+    *,
+    hard_only: bool = False,
+    rationales: Sequence[TeachingExample] = (),
 ) -> dict[str, Any]:
     """Train a student on the examples and put it at ``target``; returns the facts for the manifest.
 
     Args:
         hard_only: the answers' own tokens are all there is to learn from; their labels are taken for the truth.
+        rationales: rows of reasoning beside them.
     """
-    from distill_gov.trainer.students import evenly_spaced, layer_student, parameters
-    from distill_gov.trainer.train import TrainingExample, train_student
+    from distill_gov.trainer.students import make_student_model, parameters
+    from distill_gov.trainer.train import train_student, training_steps
     from evals.models.local import LocalModel, load_model, render_template
 
     one_support(targets for _, targets in examples)
     s = project.settings
+    check_vocabulary(project)
     tools = TargetMaker(project, base_model(project))
     teacher = load_model(project.model_directory(base_model(project)))
-    layers = evenly_spaced(teacher.config.num_hidden_layers, s.student.layers)
-    student = layer_student(teacher, layers)
+    made = make_student_model(teacher, s.student, seed=s.seed)
+    student = made.model
     writer = LocalModel(student, tools.tokenizer)
-    rows = []
-    for example, targets in examples:
-        truth = hard_only or example.answer_source == "reference"
-        prompt = tuple(writer.prompt_ids(list(example.messages)))
-        rows.append(TrainingExample(example.id, prompt, targets, tools.mask_indices(targets), truth))
+    rows = [*answer_rows(examples, writer, tools, hard_only=hard_only), *gold_rows(project, writer, tools)]
+    rows += rationale_rows(rationales, writer, tools)
     student.set_attn_implementation("sdpa")
-    settings = s.train
-    if hard_only:
-        only = {"soft_decisions": 0.0, "soft_text": 0.0, "hard_decisions": 1.0, "hard_text": 1.0}
-        settings = settings.model_copy(update={"losses": settings.losses.model_copy(update=only)})
-    steps = settings.epochs * -(-len(rows) // settings.batch_size)
+    settings = hard_labels_only(s.train) if hard_only else s.train
+    beside = running_teacher(project, settings, base_model(project), teacher)
+    if beside is not None:
+        beside.set_attn_implementation("sdpa")
     masks = np.array(tools.masks) if tools.masks else np.zeros((1, student.config.vocab_size), dtype=bool)
-    with clock.step("training", steps) as advance:
+    with clock.step("training", training_steps(settings, rows)) as advance:
         history = train_student(
             student, rows, masks, settings, seed=s.seed, pad=int(tools.tokenizer.pad_token_id or 0),
-            temperature=s.teacher.temperature, advance=advance,
+            temperature=s.teacher.temperature, advance=advance, teacher=beside,
+            taken=_taken_layers(project, made.made["layers"]),
+            vocabulary=_shared_vocabulary(student, beside, len(tools.tokenizer)),
+            scratch=project.layout.cache / "training" / f"{target.parent.name}.{target.name}",
         )  # fmt: skip
     facts: dict[str, Any] = {
         "student": {
-            "parameters": parameters(student), "layers": len(layers),
-            "taken": layers,
-            "teacher_parameters": parameters(teacher), "base": base_model(project),
+            "parameters": parameters(student), "layers": student.config.num_hidden_layers,
+            "taken": made.made["layers"],
+            "teacher_parameters": teacher_parameters(project, teacher), "base": base_model(project),
         },
+        "made": dict(made.made),
         "losses": history,
     }  # fmt: skip
     tools.tokenizer.chat_template = render_template()
@@ -173,6 +247,16 @@ def make_student(
         facts["temperature"], facts["thresholds"] = fitted_on_dev(project, unfinished, clock)
         write_json(unfinished / TRAINING, {"task": s.task, **facts}, format="training")
     return facts
+
+
+def _taken_layers(project: Project, layers: list[int]) -> list[int] | None:
+    """The teacher's layers that the student was cut from; None where it was made otherwise."""
+    return layers if layers and base_model(project) == project.settings.teacher.model else None
+
+
+def _shared_vocabulary(student: Any, teacher: Any, real: int) -> int | None:
+    """Tokens of the tokenizer, where two models pad their heads beyond it, each to a width of its own."""
+    return None if teacher is None or teacher.config.vocab_size == student.config.vocab_size else real
 
 
 def fitted_on_dev(project: Project, directory: Path, clock: Prepared) -> tuple[dict[str, float], dict[str, float]]:
@@ -229,25 +313,23 @@ def mislabelled(examples: Sequence[Taught], project: Project) -> list[Taught]:
         new = tools.bare(example.id, text)
         other = examples[donor][1]
         taken = {f: i for i, f in enumerate(other.field) if f}
-        start = len(new.token_ids) - len(targets.token_ids)
-        new = _with_decisions(new, other, taken)
+        start = new.n - targets.n
+        # What it aims at is the teacher's, if of other texts.
+        new = replace(_with_decisions(new, other, taken), identity=targets.identity)
         changed[place] = (replace(example, answer=text), _with_tail(new, targets, start))
     return changed
 
 
 def _with_decisions(new: SoftTargets, donor: SoftTargets, taken: Mapping[str, int]) -> SoftTargets:
-    ids, logp = list(new.ids), list(new.logp)
-    for place, field in enumerate(new.field):
-        if field in taken:
-            ids[place], logp[place] = donor.ids[taken[field]], donor.logp[taken[field]]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), temperature=donor.temperature)
+    changes = {j: _taken(donor, taken[field]) for j, field in enumerate(new.field) if field in taken}
+    return replace(new.with_support(changes), temperature=donor.temperature)
 
 
 def _with_tail(new: SoftTargets, own: SoftTargets, shift: int) -> SoftTargets:
     """Free positions keep the example's own targets; they stand ``shift`` tokens later."""
-    ids, logp, tail = list(new.ids), list(new.logp), list(new.log_tail)
-    for place in range(len(new.token_ids)):
-        source = place - shift
-        if not new.forced[place] and not new.field[place] and 0 <= source < len(own.token_ids):
-            ids[place], logp[place], tail[place] = own.ids[source], own.logp[source], own.log_tail[source]
-    return replace(new, ids=tuple(ids), logp=tuple(logp), log_tail=tuple(tail))
+    free = [j for j in range(new.n) if not new.forced[j] and not new.field[j] and 0 <= j - shift < own.n]
+    return new.with_support({j: _taken(own, j - shift) for j in free})
+
+
+def _taken(targets: SoftTargets, position: int) -> tuple[Any, Any, float]:
+    return *targets.support_at(position), float(targets.log_tail[position])

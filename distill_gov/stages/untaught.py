@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["turns_taught"]
 
 
-def turns_taught(project: Project, traces: Sequence[Trace]) -> dict[str, int]:
+def turns_taught(project: Project, traces: Sequence[Trace], rationales: int = 0) -> dict[str, int]:
     """How many of the traces hold what: for the manifest and the datasheet.
 
     ``context``, ``tools``: documents, tool calls or results, which the student reads. ``reasoning_taught`` and
     ``reasoning_left_out``: whether the student sees it. ``unread_by_teacher``: turns that the student reads and a prompted
     teacher does not.
+
+    Args:
+        rationales: of how many of the traces the reasoning is taught by itself.
     """
     keeps = project.redactor.policy.keeps_reasoning
     counts = dict.fromkeys(("context", "tools", "reasoning_taught", "reasoning_left_out", "unread_by_teacher"), 0)
@@ -35,4 +38,6 @@ def turns_taught(project: Project, traces: Sequence[Trace]) -> dict[str, int]:
         counts["unread_by_teacher"] += project.settings.teacher.kind == "prompted" and any(
             turn["role"] != "user" and not is_context(turn) for turn in asked(trace)
         )
+    counts["reasoning_taught"] += rationales
+    counts["reasoning_left_out"] -= rationales
     return counts

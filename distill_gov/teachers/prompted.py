@@ -22,12 +22,17 @@ import torch
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.records.errors import BadSchemaError
 from distill_gov.teachers.alignment import Alignment, Array
+from distill_gov.teachers.quantisation import divergences
 from distill_gov.workers import WorkerSpec
 from evals.decisions import AnswerFormat, answer_format
 from evals.models.attention import SharedPrefix, encode_prefix
+from evals.models.decoding import Draw
 from evals.models.local import Batch, LocalModel, load_model, load_tokenizer
 
 __all__ = ["PolicyPrompt", "PromptedTeacher", "spec"]
+
+MEASURED_EVERY = 8
+"""Of an answer's free positions that are scored, the share at which is measured what keeping the likeliest tokens loses."""
 
 Shown = tuple[Array, Array]
 """Label log-probabilities and hidden states, a row a message."""
@@ -87,7 +92,8 @@ def _quoted(text: str) -> str:
 
 
 class PromptedTeacher:
-    """Implements :class:`distill_gov.workers.Worker` with the kinds ``features``, ``decide``, ``write`` and ``score``."""
+    """Implements :class:`distill_gov.workers.Worker` with the kinds ``features``, ``decide``, ``write``, ``sample``
+    and ``score``."""
 
     def __init__(
         self, local: LocalModel, prompt: PolicyPrompt, alignments: Mapping[str, Alignment], top_k: int, temperature: float
@@ -108,6 +114,9 @@ class PromptedTeacher:
             return self.decide([s["text"] for s in shard], [s["given"] for s in shard])
         if kind == "write":
             return self.write([s["text"] for s in shard], [s["values"] for s in shard])
+        if kind == "sample":
+            draws = [Draw(s["draw"]["temperature"], s["draw"]["seed"]) for s in shard]
+            return self.write([s["text"] for s in shard], [s["values"] for s in shard], draws)
         if kind == "score":
             return self.score([s["text"] for s in shard], [s["values"] for s in shard], [s["answer"] for s in shard])
         raise ValueError(f"unknown kind of work: {kind}")
@@ -183,8 +192,14 @@ class PromptedTeacher:
             for v, row in zip(values, logps, strict=True)
         ]
 
-    def write(self, messages: Sequence[str], values: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """``text``, ``tokens`` and ``finish`` of answers with these properties; the free one is written where it is missing."""
+    def write(
+        self, messages: Sequence[str], values: Sequence[Mapping[str, str]], draws: Sequence[Draw] | None = None
+    ) -> list[dict[str, Any]]:
+        """``text``, ``tokens`` and ``finish`` of answers with these properties; the free one is written where it is missing.
+
+        Args:
+            draws: how each free property is drawn; it is the likeliest, token by token, without.
+        """
         done: dict[int, dict[str, Any]] = {}
         for row, value in enumerate(values):
             if all(name in value for name in self.format.rest):
@@ -193,7 +208,8 @@ class PromptedTeacher:
         for prefix, rows in self._grouped(values, [row for row in range(len(values)) if row not in done]).items():
             asked = [self._asked(messages[row], values[row]) for row in rows]
             openings = [self._opening(values[row]) for row in rows]
-            written = self.local.complete(self.local.batch(self._shared(prefix)), asked, openings)
+            drawn = [draws[row] for row in rows] if draws is not None else None
+            written = self.local.complete(self.local.batch(self._shared(prefix)), asked, openings, drawn)
             done |= {row: _as_value(w.text, w.token_ids, w.finish) for row, w in zip(rows, written, strict=True)}
         return [done[row] for row in range(len(values))]
 
@@ -231,7 +247,8 @@ class PromptedTeacher:
 
         Returns, for each answer: ``start`` (position of the first free token in the answer), and one entry a position onwards:
         ``ids`` and ``logp`` (top k at the captured temperature), ``log_tail``, ``log_allowed`` (log of the mass the grammar
-        allows, at temperature 1), ``forced``.
+        allows, at temperature 1), ``forced``, and at some positions ``lost``
+        (:func:`~distill_gov.teachers.quantisation.divergences` of the dense distribution).
         """
         if not self.format.rest:
             # Nothing but decisions: every other token is forced.
@@ -255,7 +272,7 @@ class PromptedTeacher:
         return [{"start": start, "positions": positions[row]} for row, start in enumerate(starts)]
 
     def _positions(self, logits: torch.Tensor, masks: Sequence[Any]) -> list[dict[str, Any]]:
-        found = []
+        found: list[dict[str, Any]] = []
         for row, mask in zip(logits, masks, strict=True):
             allowed = torch.from_numpy(mask).to(row.device)
             log_allowed = float(row[allowed].logsumexp(0) - row.logsumexp(0))
@@ -263,13 +280,20 @@ class PromptedTeacher:
             count = min(self.top_k, int(allowed.sum()))
             top = logp.topk(count)
             mass = top.values.double().exp().sum().item()
+            free = int(allowed.sum()) > 1
+            tail = float(np.log(max(1.0 - mass, 1e-12))) if count < int(allowed.sum()) else None
+            lost: dict[str, Any] = {}
+            if free and sum(not f["forced"] for f in found) % MEASURED_EVERY == 0:
+                dense, kept = logp[allowed].cpu().numpy(), top.values.cpu().numpy()
+                lost = {"lost": list(divergences(dense, kept, -np.inf if tail is None else tail))}
             found.append(
                 {
                     "ids": top.indices.tolist(),
                     "logp": [round(x, 6) for x in top.values.tolist()],
-                    "log_tail": float(np.log(max(1.0 - mass, 1e-12))) if count < int(allowed.sum()) else None,
+                    "log_tail": tail,
                     "log_allowed": log_allowed,
-                    "forced": int(allowed.sum()) == 1,
+                    "forced": not free,
+                    **lost,
                 }
             )
         return found
@@ -304,4 +328,4 @@ def _make(
 
 def spec(model: Path, **arguments: Any) -> WorkerSpec:
     """The teacher for worker processes; its identity covers weights, tokenizer, prompt, alignment and settings."""
-    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/5", digest_tree(model), arguments]))
+    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/6", digest_tree(model), arguments]))

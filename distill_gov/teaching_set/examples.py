@@ -13,8 +13,9 @@ import pyarrow as pa
 from distill_gov.records.errors import MalformedFileError
 from distill_gov.records.files import loads_strict, read_parquet, write_parquet
 from distill_gov.records.typed import require_types
+from distill_gov.settings.teacher import DEFAULT
 
-__all__ = ["TeachingExample", "answer_id", "read_examples", "trace_of", "write_examples"]
+__all__ = ["TeachingExample", "answer_id", "rationale_id", "read_examples", "trace_of", "write_examples"]
 
 FORMAT = "examples"
 
@@ -26,7 +27,7 @@ class TeachingExample:
     id: str
     trace: str
     sample: int
-    """Which of the teacher's answers to the trace, from 0."""
+    """Which of the teacher's answers to the trace, from 0. Of several that are taught, each epoch takes one."""
     part: Literal["train", "dev"]
     messages: tuple[Mapping[str, str], ...]
     """Redacted."""
@@ -34,6 +35,8 @@ class TeachingExample:
     answer_source: Literal["teacher", "reference"]
     """``reference``: the decisions are those of the trace's reference, and so is the text where the reference has one."""
     tags: Mapping[str, Any]
+    teacher: str = DEFAULT
+    """Which teacher answered, or scored the reference, by its name in ``distill.yaml``."""
 
 
 _SCHEMA = pa.schema(
@@ -46,6 +49,7 @@ _SCHEMA = pa.schema(
         pa.field("answer", pa.string(), nullable=False),
         pa.field("answer_source", pa.string(), nullable=False),
         pa.field("tags", pa.string(), nullable=False),
+        pa.field("teacher", pa.string(), nullable=False),
     ]
 )
 
@@ -55,8 +59,13 @@ def answer_id(trace: str, sample: int = 0) -> str:
     return f"{trace}/{sample}"
 
 
+def rationale_id(trace: str) -> str:
+    """Id of the reasoning that is taught of a trace."""
+    return f"{trace}/rationale"
+
+
 def trace_of(answer: str) -> str:
-    """The trace of an answer's id, which is also its example's."""
+    """The trace of an answer's or a rationale's id, which is also its example's."""
     return answer.rpartition("/")[0] or answer
 
 

@@ -1,272 +1,88 @@
-"""One training run: examples with soft targets in, a trained student out."""
+"""A student's whole training: its stages in order, each with an optimiser, a schedule and losses of its own; resumable."""
 
 from __future__ import annotations
 
-import math
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainerCallback, set_seed
+from transformers.trainer_callback import PrinterCallback
 
-from distill_gov.records.errors import DistillGovError, NothingLeftError
-from distill_gov.settings import LossSettings, Schedule, TrainSettings, Weight
-from distill_gov.teachers.soft_targets import SoftTargets
-from distill_gov.trainer.losses import Term, brier, cross_entropy, format_penalty, normalised, soft_targets
+from distill_gov.records.digest import digest_json
+from distill_gov.records.errors import NothingLeftError
+from distill_gov.records.files import read_json, write_json
+from distill_gov.settings import LossSettings, StageSettings, TrainSettings
+from distill_gov.trainer.checkpoints import check_checkpoint, is_finished, last_checkpoint, seal_checkpoint
+from distill_gov.trainer.examples import TrainingExample
+from distill_gov.trainer.lora import merged, with_lora
+from distill_gov.trainer.objective import is_zero, weight_at
+from distill_gov.trainer.trainer import DistillationArguments, DistillationTrainer, TrainingStoppedError
 
-__all__ = ["TrainingExample", "TrainingStoppedError", "train_student", "weight_at"]
+__all__ = ["TrainingExample", "TrainingStoppedError", "in_turn", "stages_of", "train_student", "training_steps", "weight_at"]
 
+WHOLE = "training"
+"""Name of the one stage of a training without stages."""
+LOGGED_EVERY = 10
+_STATE, _HISTORY, _IDENTITY = "student.pt", "history.json", "identity.json"
 
-class TrainingStoppedError(DistillGovError):
-    """Training cannot go on (a loss that is not finite)."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingExample:
-    """One supervised answer, as token ids."""
-
-    id: str
-    prompt: tuple[int, ...]
-    targets: SoftTargets
-    masks: tuple[int, ...]
-    """Index into the table of grammar masks, one a position; -1 where the position is forced or has no grammar."""
-    truth: bool
-    """Whether the answer is a reference (its label is the truth) or the teacher's (its distribution is)."""
+History = list[dict[str, Any]]
 
 
-IGNORED = -100
-TERMS = ("soft_decisions", "hard_decisions", "soft_text", "hard_text", "calibration", "format")
+def stages_of(settings: TrainSettings) -> list[StageSettings]:
+    """The stages in order; one of all examples where none are named."""
+    return settings.stages or [StageSettings(name=WHOLE, epochs=settings.epochs, losses=settings.losses)]
 
 
-class _Collator:
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
+def taught_in(stage: StageSettings, examples: Sequence[TrainingExample]) -> list[TrainingExample]:
+    """The examples of a stage. Gold ones are taught where they are asked for and nowhere else; rows of a kind of their own
+    wherever all examples are and their term has a weight.
 
-    def __call__(self, rows: Sequence[TrainingExample]) -> dict[str, Any]:
-        whole = [[*r.prompt, *r.targets.token_ids] for r in rows]
-        width = max(map(len, whole))
-        ids = torch.full((len(rows), width), self.pad)
-        seen = torch.zeros(len(rows), width, dtype=torch.long)
-        labels = torch.full((len(rows), width), IGNORED)
-        for i, (row, tokens) in enumerate(zip(rows, whole, strict=True)):
-            ids[i, width - len(tokens) :] = torch.tensor(tokens)
-            seen[i, width - len(tokens) :] = 1
-            answer = len(row.targets.token_ids)
-            labels[i, width - answer :] = torch.tensor(row.targets.token_ids)
-        return {"input_ids": ids, "attention_mask": seen, "labels": labels, "rows": list(rows)}
-
-
-class _DistillTrainer(Trainer):
-    """The loss is ours; everything else (devices, accumulation, clipping, schedules) is the library's."""
-
-    def __init__(
-        self, *, losses: LossSettings, temperature: float, masks: torch.Tensor, forced_every: int = 1, **arguments: Any
-    ) -> None:
-        super().__init__(**arguments)
-        self.losses, self.temperature, self.mask_table = losses, temperature, masks
-        self.forced_every = forced_every
-        # Every term is divided by its count over the whole step, so the library must not divide by the number of batches.
-        self.loss_is_scaled_for_ga = True
-        self.counts: dict[str, int] = {}
-        self.history: list[dict[str, float]] = []
-        self.parts: dict[str, float] = {}
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        rows: list[TrainingExample] = inputs["rows"]
-        positions = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
-        kinds = self._kinds(rows)
-        places = sorted({*kinds.forced, *kinds.free})
-        width = inputs["input_ids"].shape[1]
-        # Left padding puts answers at the end of their rows; the position before a token predicts it.
-        index = torch.tensor([[i, width - len(rows[i].targets.token_ids) + j - 1] for i, j in places], dtype=torch.long)
-        with _head_on(self.accelerator.unwrap_model(model), index.view(-1, 2)):
-            out = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], position_ids=positions)
-        parts = self._terms(out.logits[0].float(), rows, kinds, {place: k for k, place in enumerate(places)})
-        # The graph stays live even where no term has a position.
-        loss: torch.Tensor = out.logits.sum() * 0.0
-        progress = self.state.global_step / max(1, self.state.max_steps)
-        for name, term in parts.items():
-            if weight := weight_at(getattr(self.losses, name), progress):
-                loss = loss + weight * normalised(term, self.counts.get(name) if self.counts else None)
-        if self.counts:
-            # The counts are summed over devices while their gradients are averaged.
-            loss = loss * self.accelerator.num_processes
-        if not torch.isfinite(loss):
-            raise TrainingStoppedError(
-                "the loss is not finite", where=f"batch with example `{rows[0].id}`", fix="Lower the learning rate."
-            )
-        self.parts = {name: float(normalised(term).detach()) for name, term in parts.items()}
-        return (loss, out) if return_outputs else loss
-
-    def get_batch_samples(self, *arguments: Any, **named: Any) -> Any:
-        """The batches of one optimiser step; how many positions each term has in them is kept for the loss."""
-        batches, items = super().get_batch_samples(*arguments, **named)
-        kinds = [self._kinds(batch["rows"]).counts for batch in batches]
-        whole = torch.tensor([[count[name] for name in TERMS] for count in kinds], device=self.args.device).sum(0)
-        if self.args.world_size > 1:
-            whole = self.accelerator.gather(whole).view(-1, len(TERMS)).sum(0)
-        self.counts = dict(zip(TERMS, whole.tolist(), strict=True))
-        return batches, items
-
-    def _kinds(self, rows: Sequence[TrainingExample]) -> _Sorted:
-        # The step shifts which forced positions are taken, so that all of them come round.
-        return _sorted(rows, self.losses.format != 0, self.forced_every, int(self.state.global_step))
-
-    def _terms(
-        self, logits: torch.Tensor, rows: Sequence[TrainingExample], kinds: _Sorted, row_of: Mapping[Place, int]
-    ) -> dict[str, Term]:
-        device = logits.device
-
-        def at(places: Sequence[Place]) -> torch.Tensor:
-            """Logits that predict the tokens at the places."""
-            return logits[torch.tensor([row_of[place] for place in places], device=device, dtype=torch.long)]
-
-        def own(places: Sequence[Place]) -> torch.Tensor:
-            return torch.tensor([rows[i].targets.token_ids[j] for i, j in places], device=device, dtype=torch.long)
-
-        def soft(places: Sequence[Place]) -> Term:
-            of = [(rows[i].targets, j) for i, j in places]
-            ids, logp, tail = _padded([(t.ids[j], t.logp[j], t.log_tail[j]) for t, j in of], device)
-            return soft_targets(at(places), ids, logp, tail, self.temperature)
-
-        # Where one token is allowed, -log Z is that token's cross-entropy; no mask of the vocabulary is needed.
-        lone = cross_entropy(at(kinds.forced), own(kinds.forced))
-        table = self.mask_table[[rows[i].masks[j] for i, j in kinds.masked]].to(device)
-        rest = format_penalty(at(kinds.masked), table)
-        decided = self._calibration(at(kinds.decided), [(rows[i], j) for i, j in kinds.decided])
-        return {
-            "soft_decisions": soft(kinds.decided),
-            "hard_decisions": cross_entropy(at(kinds.settled), own(kinds.settled)),
-            "soft_text": soft(kinds.text),
-            "hard_text": cross_entropy(at(kinds.text), own(kinds.text)),
-            "calibration": decided,
-            "format": Term(lone.total + rest.total, lone.count + rest.count),
-        }
-
-    def _calibration(self, logits: torch.Tensor, decided: Sequence[tuple[TrainingExample, int]]) -> Term:
-        width = max((len(r.targets.ids[j]) for r, j in decided), default=1)
-        ids = torch.zeros(len(decided), width, dtype=torch.long)
-        target = torch.full((len(decided), width), -1.0)
-        for k, (row, j) in enumerate(decided):
-            tokens = row.targets.ids[j]
-            ids[k, : len(tokens)] = torch.tensor(tokens)
-            if row.truth:
-                target[k, : len(tokens)] = torch.tensor([float(t == row.targets.token_ids[j]) for t in tokens])
-            else:
-                heated = torch.tensor(row.targets.logp[j]) * self.temperature
-                target[k, : len(tokens)] = heated.softmax(0)
-        return brier(logits.gather(1, ids.to(logits.device)), target.to(logits.device))
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            self.history.append({"step": float(self.state.global_step), "loss": float(logs["loss"]), **self.parts})
-
-
-Place = tuple[int, int]
-"""A row of the batch, and a position in its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sorted:
-    """The answer positions of a batch by what can be learned there."""
-
-    forced: list[Place]
-    decided: list[Place]
-    """Where a label of a decision field is chosen."""
-    settled: list[Place]
-    """Those of ``decided`` whose label is a reference's. A label of the teacher's is not repeated as if it were the truth:
-    its soft target holds the same label with the teacher's doubts."""
-    text: list[Place]
-    """Every other position at which there is a choice."""
-    masked: list[Place]
-    """Those of ``decided`` and ``text`` whose grammar mask the format term needs."""
-
-    @property
-    def free(self) -> list[Place]:
-        return [*self.decided, *self.text]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Positions of each term."""
-        return {
-            "soft_decisions": len(self.decided),
-            "hard_decisions": len(self.settled),
-            "soft_text": len(self.text),
-            "hard_text": len(self.text),
-            "calibration": len(self.decided),
-            "format": len(self.forced) + len(self.masked),
-        }
-
-
-@contextmanager
-def _head_on(model: Any, index: torch.Tensor) -> Iterator[None]:
-    """Let the language-model head see only the given (row, position) pairs: the dearest product, on what is supervised.
-
-    A hook inside the model, so that wrappers around it (data parallelism) stay in the way of the call.
+    Raises:
+        NothingLeftError: there are none.
     """
-
-    def select(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        places = index.to(inputs[0].device)
-        return (inputs[0][places[:, 0], places[:, 1]].unsqueeze(0), *inputs[1:])
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _sorted(rows: Sequence[TrainingExample], masks: bool, forced_every: int = 1, phase: int = 0) -> _Sorted:
-    places = [(i, j) for i, row in enumerate(rows) for j in range(len(row.targets.token_ids))]
-    free = [(i, j) for i, j in places if not rows[i].targets.forced[j]]
-    return _Sorted(
-        forced=[(i, j) for i, j in places if rows[i].targets.forced[j] and (i + j + phase) % forced_every == 0],
-        decided=[(i, j) for i, j in free if rows[i].targets.field[j]],
-        settled=[(i, j) for i, j in free if rows[i].targets.field[j] and rows[i].truth],
-        text=[(i, j) for i, j in free if not rows[i].targets.field[j]],
-        masked=[(i, j) for i, j in free if masks and rows[i].masks[j] >= 0],
-    )
+    kinds = {"answer"} | {kind for kind, weight in _kinds(stage.losses).items() if not is_zero(weight)}
+    chosen = {
+        "all": [e for e in examples if not e.gold and e.kind in kinds],
+        "references": [e for e in examples if not e.gold and e.truth and e.kind == "answer"],
+        "gold": [e for e in examples if e.gold],
+    }[stage.examples]
+    if not chosen:
+        what = "the teaching set is empty" if not examples else f"no example is of `{stage.examples}`"
+        raise NothingLeftError(f"nothing to train on: {what}", where="" if not examples else f"stage `{stage.name}`")
+    return chosen
 
 
-def _padded(
-    rows: Sequence[tuple[Sequence[int], Sequence[float], float | None]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    width = max((len(ids) for ids, _, _ in rows), default=1)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    logp = torch.full((len(rows), width), float("-inf"))
-    tail = torch.full((len(rows),), float("-inf"))
-    for i, (tokens, values, rest) in enumerate(rows):
-        ids[i, : len(tokens)] = torch.tensor(list(tokens))
-        logp[i, : len(values)] = torch.tensor(list(values))
-        if rest is not None:
-            tail[i] = rest
-    return ids.to(device), logp.to(device), tail.to(device)
+def in_turn(examples: Sequence[TrainingExample], epochs: int) -> tuple[list[TrainingExample], int]:
+    """The examples and the epochs over them, such that a prompt with several answers counts as one with one: in each epoch it is
+    taught by one of them, in turn. Then all epochs are laid out as one, in which every prompt comes as often as before.
+    """
+    answers: dict[tuple[str, ...], list[TrainingExample]] = {}
+    for e in examples:
+        answers.setdefault((e.kind, e.of) if e.of else (e.kind, "", e.id), []).append(e)
+    if all(len(same) == 1 for same in answers.values()):
+        return list(examples), epochs
+    return [same[epoch % len(same)] for epoch in range(epochs) for same in answers.values()], 1
 
 
-def weight_at(weight: Weight, progress: float) -> float:
-    """A term's weight when this share of the stage's steps is done."""
-    if not isinstance(weight, Schedule):
-        return weight
-    share = min(1.0, progress / weight.until)
-    if weight.shape == "cosine":
-        share = (1 - math.cos(math.pi * share)) / 2
-    return weight.start + share * (weight.end - weight.start)
+def _kinds(losses: LossSettings) -> Mapping[str, Any]:
+    return {"rationale": losses.rationale, "rejected": losses.unlikelihood}
 
 
-class _Advance(TrainerCallback):
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self.advance = advance
+def training_steps(settings: TrainSettings, examples: Sequence[TrainingExample]) -> int:
+    """Optimiser steps of the whole training, in one process."""
+    return sum(_steps(settings, stage, examples) for stage in stages_of(settings))
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.advance(1)
+
+def _steps(settings: TrainSettings, stage: StageSettings, examples: Sequence[TrainingExample]) -> int:
+    rows, epochs = in_turn(taught_in(stage, examples), stage.epochs)
+    batches = -(-len(rows) // settings.batch_size)
+    return epochs * -(-batches // settings.accumulate)
 
 
 def train_student(
@@ -279,60 +95,160 @@ def train_student(
     pad: int,
     temperature: float,
     advance: Callable[[int], None] = lambda _: None,
-) -> list[dict[str, float]]:
-    """Train in place and return the logged losses, one dict a log step.
+    teacher: PreTrainedModel | None = None,
+    taken: Sequence[int] | None = None,
+    vocabulary: int | None = None,
+    scratch: Path | None = None,
+) -> History:
+    """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under
+    its name and what it counted in the loss under ``weighted.<name>``.
 
     Args:
         masks: table of grammar masks, shape (masks, vocabulary).
         temperature: at which the soft targets were captured.
+        teacher: a model that runs along, for hints and online soft targets.
+        taken: the teacher's layers, from 0, that the student was cut from.
+        vocabulary: tokens that exist, where teacher and student pad their heads differently.
+        scratch: directory for checkpoints, taken away at the end. The same call after a kill goes on from the last one, with
+            the losses of an uninterrupted run; what another training left there is thrown away.
 
     Raises:
         NothingLeftError: no example.
         TrainingStoppedError: a loss was not finite.
+        HashMismatchError: a checkpoint is damaged.
     """
-    if not examples:
-        raise NothingLeftError("nothing to train on: the teaching set is empty")
+    stages = stages_of(settings)
+    steps = training_steps(settings, examples)
     set_seed(seed)
-    student.train()
     if settings.freeze_embeddings:
         student.get_input_embeddings().weight.requires_grad_(False)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=settings.epochs,
+    model = with_lora(student, settings.lora)
+
+    def trainer_of(number: int, directory: Path, saves: bool) -> DistillationTrainer:
+        stage = stages[number]
+        rows, epochs = in_turn(taught_in(stage, examples), stage.epochs)
+        arguments = DistillationArguments(
+            output_dir=str(directory),
+            num_train_epochs=epochs,
             per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
+            gradient_accumulation_steps=settings.accumulate,
+            learning_rate=stage.learning_rate or settings.learning_rate,
             warmup_steps=settings.warmup,
+            max_grad_norm=settings.max_grad_norm,
             lr_scheduler_type="cosine",
             weight_decay=0.0,
-            logging_steps=10,
-            save_strategy="no",
+            logging_steps=LOGGED_EVERY,
+            save_strategy="steps" if saves else "no",
+            save_steps=settings.checkpoint_every or 1,
+            # Two, so that a kill while one is written leaves the one before.
+            save_total_limit=2,
             report_to=[],
             disable_tqdm=True,
-            remove_unused_columns=False,
             dataloader_pin_memory=torch.accelerator.is_available(),
-            seed=seed,
-            data_seed=seed,
-            label_names=["labels"],
-        )
-        trainer = _DistillTrainer(
-            model=student,
-            args=arguments,
-            train_dataset=list(examples),
-            data_collator=_Collator(pad),
-            callbacks=[_Advance(advance)],
-            losses=settings.losses,
+            train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
+            seed=seed + number,
+            data_seed=seed + number,
+            losses=stage.losses,
             temperature=temperature,
-            masks=torch.from_numpy(masks),
+            soft=settings.soft,
+            chunk=settings.chunk,
             forced_every=settings.forced_every,
+            vocabulary=vocabulary,
         )
-        trainer.remove_callback(_printer())
-        trainer.train()
+        trainer = DistillationTrainer(
+            model, arguments, rows, masks=torch.from_numpy(masks), teacher=teacher, taken=taken, pad=pad,
+            callbacks=[_Advance(advance)],
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    with tempfile.TemporaryDirectory() as temporary:
+        saves = scratch is not None and 0 < settings.checkpoint_every <= steps
+        place = scratch if scratch is not None and saves else Path(temporary)
+        if saves:
+            _claim(place, _identity(student, examples, masks, settings, seed, temperature, vocabulary))
+        history: History = []
+        former: Path | None = None
+        for number, stage in enumerate(stages):
+            directory, done = place / f"stage-{number}", place / f"stage-{number}-done"
+            if saves and is_finished(done):
+                history, former = _left(done), done
+                advance(_steps(settings, stage, examples))
+                continue
+            if former is not None:
+                _load(model, former)
+                former = None
+            trainer = trainer_of(number, directory, saves)
+            trainer.train(resume_from_checkpoint=last_checkpoint(directory) or False)
+            history = [*history, *({"stage": stage.name, **row} for row in trainer.history)]
+            if saves and number + 1 < len(stages):
+                _leave(model, history, done)
+                shutil.rmtree(directory, ignore_errors=True)
+        if saves:
+            shutil.rmtree(place)
+    merged(model, student)
     student.train(False)
-    return trainer.history
+    return history
 
 
-def _printer() -> Any:
-    from transformers.trainer_callback import PrinterCallback
+class _Advance(TrainerCallback):
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.advance = advance
 
-    return PrinterCallback
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step:
+            self.advance(state.global_step)
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.advance(1)
+
+
+# -- what a killed training leaves ------------------------------------------------------------------------------------------
+
+
+def _identity(
+    student: PreTrainedModel, examples: Sequence[TrainingExample], masks: np.ndarray[Any, Any], settings: TrainSettings,
+    seed: int, temperature: float, vocabulary: int | None,
+) -> str:  # fmt: skip
+    """Digest of everything that shapes a training."""
+    found = sha256()
+    for name, weights in sorted(student.state_dict().items()):
+        found.update(name.encode())
+        found.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for e in examples:
+        t = e.targets
+        found.update(
+            repr((e.id, e.of, e.prompt, e.masks, e.truth, e.kind, e.gold, t.identity, t.field, t.temperature)).encode()
+        )
+        for array in (t.token_ids, t.forced, t.starts, t.ids, t.logp, t.log_tail):
+            found.update(array.tobytes())
+    found.update(np.packbits(masks).tobytes())
+    told = settings.model_dump(mode="json", exclude={"accepted_risk", "checkpoint_every"})
+    return digest_json([found.hexdigest(), told, seed, temperature, vocabulary])
+
+
+def _claim(place: Path, identity: str) -> None:
+    """Make the scratch directory this training's own."""
+    path = place / _IDENTITY
+    if place.exists() and not (path.exists() and read_json(path, format="training-scratch").get("identity") == identity):
+        shutil.rmtree(place)
+    if not path.exists():
+        write_json(path, {"identity": identity}, format="training-scratch")
+
+
+def _leave(model: torch.nn.Module, history: History, done: Path) -> None:
+    shutil.rmtree(done, ignore_errors=True)
+    done.mkdir(parents=True)
+    torch.save(model.state_dict(), done / _STATE)
+    write_json(done / _HISTORY, {"rows": history}, format="training-history")
+    seal_checkpoint(done)
+
+
+def _left(done: Path) -> History:
+    check_checkpoint(done)
+    rows: History = read_json(done / _HISTORY, format="training-history")["rows"]
+    return rows
+
+
+def _load(model: torch.nn.Module, done: Path) -> None:
+    model.load_state_dict(torch.load(done / _STATE, map_location="cpu", weights_only=True))

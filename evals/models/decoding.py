@@ -1,4 +1,4 @@
-"""Answers in the making: greedy decoding of a batch, under a grammar or freely.
+"""Answers in the making: greedy decoding of a batch, under a grammar (there also by drawing) or freely.
 
 What leaves no choice is fed in one run. Of a free answer nothing is certain, but a model that was taught a format keeps to it:
 the format's next run is fed as a guess and stands where the model itself would have written every token of it (speculative
@@ -8,6 +8,7 @@ decoding with a draft that costs nothing: Leviathan et al. 2023, arXiv 2211.1719
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,7 +20,7 @@ from evals.grammar import GrammarState
 from evals.models.batch import Batch
 from evals.models.protocol import Answer, LabelDistribution
 
-__all__ = ["Decoding", "FormatPath", "FormatTokens", "Writer", "WriterSettings"]
+__all__ = ["Decoding", "Draw", "FormatPath", "FormatTokens", "Writer", "WriterSettings"]
 
 POSITIONS = 256
 """Positions whose logits over the whole vocabulary are held at once."""
@@ -207,15 +208,29 @@ class FreeWriter(Writer):
         return replace(super().answer(), logp=self.logp if self.settings.weigh else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How an answer is drawn, not decoded greedily."""
+
+    temperature: float
+    seed: str
+    """Of this one answer: what it is does not depend on which others are drawn beside it."""
+
+
 class GrammarWriter(Writer):
     """An answer under a grammar; its decision fields, where the format has some, are chosen along their labels' tries.
 
     Args:
         opening: tokens that are settled already; the decisions are then among them.
+        draw: how tokens are drawn from what the grammar allows; the likeliest is taken without. Decisions are never drawn.
     """
 
-    def __init__(self, settings: WriterSettings, state: GrammarState, opening: Sequence[int] = ()) -> None:
+    def __init__(
+        self, settings: WriterSettings, state: GrammarState, opening: Sequence[int] = (), draw: Draw | None = None
+    ) -> None:
         super().__init__(settings)
+        self.draw = draw
+        self._random = random.Random(draw.seed) if draw is not None else None
         self.state = state
         known = settings.tokens
         self.path = FormatPath(known) if known is not None and known.format.fields and not opening else None
@@ -263,11 +278,21 @@ class GrammarWriter(Writer):
         return self._onwards(list(branches)[best])
 
     def settle(self, best: int, logits: torch.Tensor) -> list[int]:
+        if self.draw is not None:
+            return self._onwards(self._drawn(logits, self.draw.temperature))
         # What is likeliest of all and allowed is likeliest of what is allowed; a mask is made only where it is not.
         if best == self.settings.end or not self.state.accepts(best):
             mask = torch.from_numpy(self.state.mask()).to(logits.device)
             best = int(logits.masked_fill(~mask, float("-inf")).argmax())
         return self._onwards(best)
+
+    def _drawn(self, logits: torch.Tensor, temperature: float) -> int:
+        assert self._random is not None
+        allowed = torch.from_numpy(self.state.mask()).nonzero().squeeze(1)
+        sums = torch.softmax(logits.cpu().double()[allowed] / temperature, 0).cumsum(0)
+        # The first token whose cumulated mass is above the draw; one without mass is never it.
+        place = torch.searchsorted(sums, self._random.random() * sums[-1], right=True)
+        return int(allowed[min(int(place), len(allowed) - 1)])
 
     def _onwards(self, token: int) -> list[int]:
         self._walk(token)

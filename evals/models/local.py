@@ -18,7 +18,7 @@ from evals.decisions import AnswerFormat
 from evals.grammar import Grammar
 from evals.models.attention import NAME, SharedPrefix, encode_prefix
 from evals.models.batch import Batch, lay_out, plain_head
-from evals.models.decoding import Decoding, FormatTokens, FreeWriter, GrammarWriter, Writer, WriterSettings
+from evals.models.decoding import Decoding, Draw, FormatTokens, FreeWriter, GrammarWriter, Writer, WriterSettings
 from evals.models.likelihood import log_likelihoods, sharing_prefix
 from evals.models.protocol import Answer
 
@@ -180,7 +180,7 @@ class LocalModel:
         pending = [ids + w.take_forced() for ids, w in zip(prompts, writers, strict=True)]
         return Decoding(self.batch(shared), writers, pending)
 
-    def _writer(self, constrained: bool, opening: Sequence[int] = ()) -> Writer:
+    def _writer(self, constrained: bool, opening: Sequence[int] = (), draw: Draw | None = None) -> Writer:
         settings = WriterSettings(
             end=cast(int, self.tokenizer.eos_token_id),
             max_tokens=self.max_tokens,
@@ -190,20 +190,31 @@ class LocalModel:
             weigh=self.weigh_answers,
         )
         if constrained and self._grammar is not None:
-            return GrammarWriter(settings, self._grammar.start(), opening)
+            return GrammarWriter(settings, self._grammar.start(), opening, draw)
         return FreeWriter(settings)
 
     def batch(self, shared: SharedPrefix | None) -> Batch:
         """An empty batch behind a prefix."""
         return Batch(self.model, shared, self.tokenizer.pad_token_id or 0, self._head)
 
-    def complete(self, batch: Batch, pending: list[list[int]], openings: Sequence[Sequence[int]]) -> list[Answer]:
+    def complete(
+        self,
+        batch: Batch,
+        pending: list[list[int]],
+        openings: Sequence[Sequence[int]],
+        draws: Sequence[Draw | None] | None = None,
+    ) -> list[Answer]:
         """Finish answers whose first tokens (``openings``) are settled, under the grammar.
 
         The openings move the grammar on but are not fed: what ``batch`` holds, and then ``pending``, stands in their place,
         in a form of its own.
+
+        Args:
+            draws: how each answer is drawn; greedily decoded where that is None.
         """
-        return Decoding(batch, [self._writer(True, opening) for opening in openings], pending).run()
+        how = draws if draws is not None else [None] * len(openings)
+        writers = [self._writer(True, opening, draw) for opening, draw in zip(openings, how, strict=True)]
+        return Decoding(batch, writers, pending).run()
 
     def time_one(self, messages: Sequence[Mapping[str, str]], *, decoding: str, cached_prefix: bool = True) -> dict[str, float]:
         """Seconds to the first and to the last token of one request alone.

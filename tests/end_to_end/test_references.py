@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill_gov.records.files import read_parquet
 from distill_gov.records.manifest import read_manifest
-from distill_gov.teachers.soft_targets import read_soft_targets
+from distill_gov.teachers.target_store import read_soft_targets
 from tests.end_to_end.commands import command
 from tests.end_to_end.tiny_project import INTENTS, SCHEMA, files, trace, write_jsonl
 
@@ -47,10 +47,11 @@ def test_references_are_taught_and_scored_by_the_teacher(fresh: Path) -> None:
         assert set(decided) == {"intent", "action"}
         for field, place in decided.items():
             labels = SCHEMA["properties"][field]["enum"]
-            assert len(target.ids[place]) == len(labels)
-            assert math.fsum(map(math.exp, target.logp[place])) < 1 + 1e-6
+            ids, logp = (part.tolist() for part in target.support_at(place))
+            assert len(ids) == len(labels)
+            assert math.fsum(map(math.exp, logp)) < 1 + 1e-6
             # The text is the reference's, whatever the teacher thinks of it.
-            assert target.token_ids[place] == target.ids[place][labels.index(reference[field])]
+            assert target.token_ids[place] == ids[labels.index(reference[field])]
     assert command(fresh, "train").code == 0
 
 

@@ -158,6 +158,28 @@ def test_what_a_reference_settles_is_written_and_the_doubts_are_kept() -> None:
     assert [a["text"] for a in t.answer(MESSAGES[2:], given[2:])] == [third["text"]]
 
 
+def drawn(t: PromptedTeacher, seeds: list[str], temperature: float = 1.0) -> list[str]:
+    items = [
+        {"text": message, "values": {"intent": "refund", "action": "auto"}, "draw": {"temperature": temperature, "seed": seed}}
+        for message, seed in zip([MESSAGES[0]] * len(seeds), seeds, strict=True)
+    ]
+    return [answer["text"] for answer in t.work("sample", items)]
+
+
+def test_further_answers_are_drawn_by_their_own_seed() -> None:
+    t = teacher(1)
+    several = drawn(t, ["a", "b", "c", "a"])
+    assert several[0] == several[3]
+    assert len(set(several)) == 3
+    assert drawn(t, ["c"]) == [several[2]], "who is drawn beside it changes nothing"
+    for text in several:
+        value = json.loads(text)
+        Draft202012Validator(SCHEMA).validate(value)
+        assert (value["intent"], value["action"]) == ("refund", "auto")
+    [likeliest] = t.write(MESSAGES[:1], [{"intent": "refund", "action": "auto"}])
+    assert drawn(t, ["a"], temperature=1e-4) == [likeliest["text"]]
+
+
 def test_scores_are_the_distributions_the_full_model_gives_under_the_grammar() -> None:
     t = teacher(3, top_k=4, temperature=2.0)
     answers = [canonical("refund", "auto", "Hi."), canonical("other", "escalate", "Sent to a person.")]

@@ -25,6 +25,7 @@ EXAMPLES = st.builds(
     answer=TEXT,
     answer_source=st.sampled_from(["teacher", "reference"]),
     tags=st.dictionaries(TEXT, TEXT | st.booleans(), max_size=3),
+    teacher=TEXT,
 )
 ROW = {
     "id": "t1#0",
@@ -35,6 +36,7 @@ ROW = {
     "answer": "{}",
     "answer_source": "teacher",
     "tags": "{}",
+    "teacher": "teacher",
 }
 
 
@@ -100,10 +102,15 @@ def test_a_row_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, An
     assert caught.value.where == f"{path}: row 1"
 
 
-@pytest.mark.parametrize("column", sorted(ROW))
+@pytest.mark.parametrize("column", sorted(ROW.keys() - {"teacher"}))
 def test_a_column_that_is_missing_is_refused(tmp_path: Path, column: str) -> None:
     with pytest.raises(MalformedFileError):
         read_examples(written(tmp_path / "f", {k: v for k, v in ROW.items() if k != column}))
+
+
+def test_a_file_of_before_there_were_several_teachers_is_read(tmp_path: Path) -> None:
+    [found] = read_examples(written(tmp_path / "f", {k: v for k, v in ROW.items() if k != "teacher"}))
+    assert found.teacher == "teacher"
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

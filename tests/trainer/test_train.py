@@ -8,85 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from transformers import TrainingArguments
 
 from distill_gov.records.errors import NothingLeftError
 from distill_gov.settings import LossSettings, TrainSettings
-from distill_gov.teachers.soft_targets import SoftTargets
-from distill_gov.trainer.train import TrainingExample, TrainingStoppedError, _Collator, _DistillTrainer, train_student
-from tests.tiny import build_model, tokenizer
-
-PAD = int(tokenizer().pad_token_id)
-END = int(tokenizer().eos_token_id)
-VOCABULARY = build_model().config.vocab_size
-TEMPERATURE = 2.0
-LOSSES = {"soft_decisions": 1.0, "hard_decisions": 0.6, "soft_text": 0.9, "hard_text": 0.7, "calibration": 0.5, "format": 0.3}
-SILENT = dict.fromkeys(LOSSES, 0.0)
-
-
-def example(name: str, prompt: int, answer: int, *, forced: Sequence[int] = (), decided: Sequence[int] = ()) -> TrainingExample:
-    """Random ids; its last answer token is the end. Positions are free unless they are named."""
-    rng = np.random.default_rng(sum(name.encode()))
-    tokens = (*rng.integers(10, 300, answer - 1).tolist(), END)
-    ids: list[tuple[int, ...]] = []
-    logp: list[tuple[float, ...]] = []
-    tail: list[float | None] = []
-    for j, token in enumerate(tokens):
-        others = rng.choice(np.arange(301, 380), 2, replace=False).tolist()
-        if j in forced:
-            ids, logp, tail = [*ids, ()], [*logp, ()], [*tail, None]
-        elif j in decided:
-            ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.3, 0.1]))], [*tail, None]
-        else:
-            ids, logp, tail = [*ids, (token, *others)], [*logp, tuple(np.log([0.6, 0.2, 0.1]))], [*tail, math.log(0.1)]
-    targets = SoftTargets(
-        name, "id", "grammar", TEMPERATURE, tokens, tuple("intent" if j in decided else "" for j in range(answer)),
-        tuple(j in forced for j in range(answer)), tuple(ids), tuple(logp), tuple(tail), (0.0,) * answer,
-    )  # fmt: skip
-    masks = tuple(-1 if j in forced else j % 2 for j in range(answer))
-    return TrainingExample(name, tuple(rng.integers(10, 300, prompt).tolist()), targets, masks, False)
-
-
-ROWS = [
-    example("a", 4, 5, forced=[0, 1], decided=[2]),
-    example("bb", 9, 12, forced=[0, 3], decided=[1, 2]),
-    example("c", 2, 1),
-    example("dddd", 13, 3, decided=[0]),
-]
-
-
-def mask_table() -> torch.Tensor:
-    table = torch.zeros(2, VOCABULARY, dtype=torch.bool)
-    table[0, :200], table[1, 100:] = True, True
-    table[:, END] = True
-    return table
-
-
-def trainer(
-    path: Path, rows: Sequence[TrainingExample], *, batch: int, accumulate: int = 1, seed: int = 0, **losses: float
-) -> _DistillTrainer:
-    """One optimiser step of plain gradient descent with rate 1: the weights move by exactly the gradient."""
-    arguments = TrainingArguments(
-        output_dir=str(path), max_steps=1, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulate,
-        learning_rate=1.0, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, weight_decay=0.0, save_strategy="no",
-        report_to=[], disable_tqdm=True, remove_unused_columns=False, label_names=["labels"], use_cpu=True, seed=seed,
-    )  # fmt: skip
-    return _DistillTrainer(
-        model=build_model(5).train(), args=arguments, train_dataset=list(rows), data_collator=_Collator(PAD),
-        losses=LossSettings(**(LOSSES | losses)), temperature=TEMPERATURE, masks=mask_table(),
-    )  # fmt: skip
-
-
-def step(path: Path, rows: Sequence[TrainingExample], **options: Any) -> dict[str, torch.Tensor]:
-    """The gradient of one optimiser step over all rows."""
-    run = trainer(path, rows, **options)
-    before = {k: p.detach().clone() for k, p in run.model.named_parameters()}
-    run.train()
-    return {k: before[k] - p.detach() for k, p in run.model.named_parameters()}
-
+from distill_gov.trainer.train import TrainingExample, TrainingStoppedError, in_turn, train_student, training_steps
+from tests.tiny import build_model
+from tests.trainer.rows import LOSSES, PAD, ROWS, SILENT, TEMPERATURE, batch, example, mask_table, parts, step, trainer
 
 # -- which positions are supervised -----------------------------------------------------------------------------------------
 
@@ -95,8 +24,7 @@ def step(path: Path, rows: Sequence[TrainingExample], **options: Any) -> dict[st
 def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list[TrainingExample], tmp_path: Path) -> None:
     """The first answer token is predicted by the last prompt token; the end is supervised; nothing follows it."""
     run = trainer(tmp_path, rows, batch=4)
-    inputs = _Collator(PAD)(rows)
-    width = inputs["input_ids"].shape[1]
+    inputs = batch(rows)
     seen: dict[str, torch.Tensor] = {}
 
     def watch(_module: Any, _inputs: Any, out: Any) -> None:
@@ -111,7 +39,7 @@ def test_the_gradient_lands_exactly_where_answer_tokens_are_predicted(rows: list
     for i, row in enumerate(rows):
         n = len(row.targets.token_ids)
         touched = grad[i].abs().sum(1).nonzero()[:, 0].tolist()
-        assert touched == list(range(width - n - 1, width - 1))
+        assert touched == list(range(len(row.prompt) - 1, len(row.prompt) + n - 1))
 
 
 @pytest.mark.parametrize("name", ["hard_decisions", "hard_text"])
@@ -119,7 +47,7 @@ def test_each_position_is_scored_against_its_own_token(name: str, tmp_path: Path
     """A hard term alone is the plain cross-entropy of each row, unpadded, over free text or a reference's decisions."""
     rows = [*ROWS[:3], replace(ROWS[3], truth=True)]
     run = trainer(tmp_path, rows, batch=4, **{**SILENT, name: 1.0})
-    loss = run.compute_loss(run.model, _Collator(PAD)(rows)).item()
+    loss = run.compute_loss(run.model, batch(rows)).item()
     total, count = 0.0, 0
     model = build_model(5)
     for row in rows:
@@ -138,7 +66,7 @@ def test_each_position_is_scored_against_its_own_token(name: str, tmp_path: Path
 def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
     rows = [*ROWS[:3], replace(ROWS[3], truth=True)]
     run = trainer(tmp_path, rows, batch=4)
-    loss = run.compute_loss(run.model, _Collator(PAD)(rows)).item()
+    loss = run.compute_loss(run.model, batch(rows)).item()
     sums: dict[str, list[float]] = {name: [] for name in LOSSES}
     model = build_model(5)
     for row in rows:
@@ -154,43 +82,45 @@ def test_all_terms_against_a_reckoning_by_hand(tmp_path: Path) -> None:
             if row.truth or not t.field[j]:
                 sums[f"hard_{kind}"].append(-here.log_softmax(0)[token].item())
             sums["format"].append(-here.softmax(0)[mask_table()[row.masks[j]]].sum().log().item())
-            q = (here / TEMPERATURE).softmax(0)[list(t.ids[j])].tolist()
-            p = [math.exp(x) for x in t.logp[j]]
+            ids, logp = (list(part.tolist()) for part in t.support_at(j))
+            q = (here / TEMPERATURE).softmax(0)[ids].tolist()
+            p = [math.exp(x) for x in logp]
             value = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-            rest = t.log_tail[j]
-            if rest is not None:
+            rest = float(t.log_tail[j])
+            if math.isfinite(rest):
                 value += math.exp(rest) * (rest - math.log(1 - sum(q)))
             sums[f"soft_{kind}"].append(value * TEMPERATURE**2)
             if t.field[j]:
-                aim = torch.tensor(t.logp[j]).mul(TEMPERATURE).softmax(0)
-                aim = torch.tensor([float(i == token) for i in t.ids[j]]) if row.truth else aim
-                own = here[list(t.ids[j])].softmax(0)
+                aim = torch.tensor(logp).mul(TEMPERATURE).softmax(0)
+                aim = torch.tensor([float(i == token) for i in ids]) if row.truth else aim
+                own = here[ids].softmax(0)
                 sums["calibration"].append((own - aim).square().sum().item())
     wanted = sum(LOSSES[name] * math.fsum(values) / len(values) for name, values in sums.items())
     assert loss == pytest.approx(wanted, rel=1e-4)
-    assert run.parts == pytest.approx({name: math.fsum(values) / len(values) for name, values in sums.items()}, rel=1e-3)
+    assert parts(run, rows) == pytest.approx({name: math.fsum(values) / len(values) for name, values in sums.items()}, rel=1e-3)
 
 
 def test_a_reference_aims_the_calibration_at_the_truth(tmp_path: Path) -> None:
     row = replace(ROWS[3], truth=True)
     run = trainer(tmp_path, [row], batch=1)
-    run.compute_loss(run.model, _Collator(PAD)([row]))
+    run.compute_loss(run.model, batch([row]))
     with torch.inference_mode():
         z = build_model(5)(input_ids=torch.tensor([[*row.prompt, *row.targets.token_ids]])).logits[0, len(row.prompt) - 1]
-    own = z[list(row.targets.ids[0])].softmax(0)
-    assert run.parts["calibration"] == pytest.approx((own - torch.tensor([1.0, 0, 0])).square().sum().item(), rel=1e-4)
+    own = z[row.targets.support_at(0)[0].tolist()].softmax(0)
+    assert parts(run, [row])["calibration"] == pytest.approx((own - torch.tensor([1.0, 0, 0])).square().sum().item(), rel=1e-4)
 
 
 def test_terms_without_a_position_do_not_fail(tmp_path: Path) -> None:
     rows = [example("forced only", 3, 4, forced=range(4))]
     run = trainer(tmp_path, rows, batch=1)
-    loss = run.compute_loss(run.model, _Collator(PAD)(rows))
+    loss = run.compute_loss(run.model, batch(rows))
     loss.backward()
     assert torch.isfinite(loss)
-    assert {name for name, value in run.parts.items() if value} == {"format"}
-    assert run.parts["format"] > 0
+    seen = parts(run, rows)
+    assert {name for name, value in seen.items() if value} == {"format"}
+    assert seen["format"] > 0
     silent = trainer(tmp_path, rows, batch=1, format=0)
-    loss = silent.compute_loss(silent.model, _Collator(PAD)(rows))
+    loss = silent.compute_loss(silent.model, batch(rows))
     loss.backward()
     assert loss.item() == 0.0
 
@@ -198,7 +128,7 @@ def test_terms_without_a_position_do_not_fail(tmp_path: Path) -> None:
 # -- normalisation over an optimiser step -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("batch", "accumulate"), [(1, 4), (2, 2)])
+@pytest.mark.parametrize(("batch", "accumulate"), [(1, 4), (2, 2), (3, 2)])
 def test_gradients_do_not_depend_on_accumulation(batch: int, accumulate: int, tmp_path: Path) -> None:
     """Ragged rows: a mean of means would weigh the row of one token like the row of twelve."""
     whole = step(tmp_path, ROWS, batch=4)
@@ -262,6 +192,20 @@ def test_progress_counts_the_steps() -> None:
         temperature=TEMPERATURE, advance=steps.append,
     )  # fmt: skip
     assert steps == [1] * 4
+
+
+def test_a_prompt_with_several_answers_counts_as_one_with_one() -> None:
+    """Each epoch teaches one of them, in turn; a prompt with one answer comes as often."""
+    rows = [replace(ROWS[0], id=f"{trace}/{n}", of=trace) for trace, n in (("a", 0), ("b", 0), ("a", 1), ("a", 2))]
+    laid, epochs = in_turn(rows, 4)
+    assert epochs == 1
+    assert [e.id for e in laid] == ["a/0", "b/0", "a/1", "b/0", "a/2", "b/0", "a/0", "b/0"]
+    thought = replace(ROWS[0], id="a/rationale", of="a", kind="rationale")
+    assert [e.id for e in in_turn([*rows, thought], 1)[0]] == ["a/0", "b/0", "a/rationale"]
+    alone = [rows[0], rows[1], *ROWS]
+    assert in_turn(alone, 4) == (alone, 4), "where each prompt has one answer, nothing changes"
+    several = SETTINGS.model_copy(update={"epochs": 2, "batch_size": 2})
+    assert training_steps(several, rows) == 2
 
 
 def test_nothing_to_train_on_is_an_error() -> None:

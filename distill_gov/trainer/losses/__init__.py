@@ -16,7 +16,12 @@ from distill_gov.trainer.losses.calibration import mmce_weighted as mmce_weighte
 from distill_gov.trainer.losses.calibration import sb_ece as sb_ece
 from distill_gov.trainer.losses.contrastive import info_nce as info_nce
 from distill_gov.trainer.losses.contrastive import pooled as pooled
+from distill_gov.trainer.losses.divergence import dense_divergence as dense_divergence
+from distill_gov.trainer.losses.divergence import draw_targets as draw_targets
+from distill_gov.trainer.losses.divergence import sampled_divergence as sampled_divergence
+from distill_gov.trainer.losses.divergence import shared_logits as shared_logits
 from distill_gov.trainer.losses.divergence import soft_targets as soft_targets
+from distill_gov.trainer.losses.divergence import sparse_divergence as sparse_divergence
 from distill_gov.trainer.losses.grammar import format_penalty as format_penalty
 from distill_gov.trainer.losses.grammar import structural_weights as structural_weights
 from distill_gov.trainer.losses.hints import Projections as Projections

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -453,7 +453,8 @@ class _StudentFact:
     teacher_parameters: int | None = None
 
 
-_TERMS = ("loss", "soft", "hard", "calibration", "format")
+_Logged = dict[str, float | str | None]
+"""A row of the training's log: ``stage``, ``step``, ``loss``, every term and, as ``weighted.<term>``, what it counted."""
 
 
 def _training(manifest: StageManifest) -> Part[Training]:
@@ -461,22 +462,34 @@ def _training(manifest: StageManifest) -> Part[Training]:
     if student is None:
         return Part()
     temperature: dict[str, float] = _fact(manifest, "temperature", dict[str, float]) or {}
-    losses: list[dict[str, float | None]] = _fact(manifest, "losses", list[dict[str, float | None]]) or []
-    terms = []
-    for term in _TERMS:
-        values = [x for row in losses if (x := row.get(term)) is not None]
-        if values:
-            terms.append((term, f"{values[0]:.3f}", f"{values[-1]:.3f}"))
+    losses: list[_Logged] = _fact(manifest, "losses", list[_Logged]) or []
+    stages = [
+        [row for row in losses if row.get("stage", "") == name] for name in dict.fromkeys(row.get("stage", "") for row in losses)
+    ]
     return Part(
         Training(
             parameters=size(student.parameters),
             layers=str(student.layers or ABSENT),
             teacher_parameters=size(student.teacher_parameters),
             temperatures=tuple((field, f"{t:.3f}") for field, t in sorted(temperature.items())),
-            losses=tuple(terms),
-            steps=int(losses[-1].get("step") or 0) if losses else 0,
+            losses=tuple(line for rows in stages for line in _terms(rows, named=len(stages) > 1)),
+            steps=sum(int(rows[-1].get("step") or 0) for rows in stages),
         )
     )
+
+
+def _terms(rows: Sequence[_Logged], *, named: bool) -> Iterator[tuple[str, str, str, str]]:
+    """Of one stage: each term, its first and its last value, and its share of the loss at the end."""
+    keys = dict.fromkeys(key for row in rows for key in row if key not in ("stage", "step") and "." not in key)
+    stage = f"{rows[0].get('stage')}: " if named else ""
+    for term in keys:
+        values = [x for row in rows if isinstance(x := row.get(term), float | int)]
+        if not values:
+            continue
+        counted, whole = rows[-1].get(f"weighted.{term}"), rows[-1].get("loss")
+        told = isinstance(counted, float | int) and isinstance(whole, float | int) and whole > 0
+        share = f"{100 * float(counted or 0) / float(whole or 1):.1f} %" if told else ""
+        yield f"{stage}{term}", f"{values[0]:.3f}", f"{values[-1]:.3f}", share
 
 
 def _baselines(manifest: StageManifest, measured: Sequence[Measurement]) -> Part[Baselines]:

@@ -132,8 +132,8 @@ class Training:
     layers: str
     teacher_parameters: str
     temperatures: tuple[tuple[str, str], ...]
-    losses: tuple[tuple[str, str, str], ...]
-    """Term, first and last value."""
+    losses: tuple[tuple[str, str, str, str], ...]
+    """Term, first and last value, and its share of the loss at the end; no share where that was not logged."""
     steps: int
 
 

@@ -410,7 +410,8 @@ def _training(t: Training) -> str:
     facts = definition_list(rows)
     if not t.losses:
         return facts
-    return facts + table(f"Loss terms over {t.steps:,} steps.", ("Term", "First", "Last"), t.losses, numeric=(1, 2))
+    header = ("Term", "First", "Last", "Of the loss, last")
+    return facts + table(f"Loss terms over {t.steps:,} steps.", header, t.losses, numeric=(1, 2, 3))
 
 
 def _subjects(record: RunRecord) -> Html:

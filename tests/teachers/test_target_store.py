@@ -240,9 +240,9 @@ def test_an_example_twice_and_kinds_mixed_are_refused(tmp_path: Path) -> None:
 
 
 def test_targets_stored_under_another_capture_are_refused(tmp_path: Path) -> None:
-    for other in (capture("b"), capture("a", temperature=1.0)):
+    for others in ({"a": capture("b")}, {"a": capture("a", temperature=1.0)}, {"b": capture("a")}):
         with pytest.raises(IntegrityError, match="not of the capture"):
-            write_soft_targets(tmp_path, [one()], {"a": other})
+            write_soft_targets(tmp_path, [one()], others)
 
 
 # -- what must not be read --------------------------------------------------------------------------------------------------

@@ -110,12 +110,9 @@ def rates(root: Path, answered: int) -> dict[str, float]:
 
 def _taught_tokens(folder: Path) -> int:
     """Supervised tokens of one epoch."""
-    from distill_gov.records.files import read_parquet
-    from distill_gov.teachers.soft_targets import FORMAT
+    from distill_gov.teachers.target_store import SoftTargetStore
 
-    return sum(
-        len(row["token_ids"]) for shard in sorted(folder.glob("*.parquet")) for row in read_parquet(shard, format=FORMAT)
-    )
+    return SoftTargetStore(folder).tokens
 
 
 def with_the_teachers_work(done: Path, root: Path) -> None:

@@ -27,6 +27,7 @@ from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS, Project
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages.review import review_id
 from distill_gov.stages.settled import exported_stage
+from distill_gov.teachers.target_store import without_examples
 from distill_gov.teaching_set.examples import FORMAT as EXAMPLES
 from distill_gov.teaching_set.examples import trace_of
 from evals.contamination import FORMAT as TEXT_HASHES
@@ -145,7 +146,8 @@ def _of_vault(project: Project, gone: Gone) -> Iterator[Edit]:
 
 
 def _of_run(project: Project, run: RunLayout, gone: Gone) -> Iterator[Edit]:
-    for path in sorted([*run.teaching.rglob("*.parquet"), *run.subjects.parent.rglob("*.parquet")]):
+    shards = run.soft_targets.glob("*.safetensors")
+    for path in sorted([*run.teaching.rglob("*.parquet"), *shards, *run.subjects.parent.rglob("*.parquet")]):
         edited = _edited(path, gone)
         if edited is not None:
             rows, data = edited
@@ -186,6 +188,8 @@ def _again(path: Path, gone: Gone) -> bytes:
 
 def _edited(path: Path, gone: Gone) -> tuple[int, bytes] | None:
     """How many rows of a table change, and the table without what they held; None where nothing changes."""
+    if path.suffix == ".safetensors":
+        return without_examples(path, lambda example: gone(trace_of(example)))
     table = _table(path)
     change = _CHANGES.get((table.schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace"))
     changed = change(table, gone) if change else None
@@ -225,7 +229,7 @@ _Change = Callable[[pa.Table, Gone], "tuple[int, pa.Table] | None"]
 _CHANGES: dict[str, _Change] = {
     format_name(EXAMPLES): lambda t, gone: _dropping(t, gone, str, "trace"),
     format_name(TEXT_HASHES): lambda t, gone: _dropping(t, gone, str, "trace"),
-    format_name("soft_targets"): lambda t, gone: _dropping(t, gone, trace_of, "example"),
+    "distill-gov/soft_targets/1": lambda t, gone: _dropping(t, gone, trace_of, "example"),
     format_name(FINDING_FORMAT): lambda t, gone: _blanking(t, lambda i: gone(i) or gone(trace_of(i)), "item", "value_hash"),
     format_name("cases"): lambda t, gone: _blanking(t, gone, "case", "output"),
 }
@@ -243,4 +247,4 @@ def _known(run: RunLayout, path: Path) -> bool:
     if path.suffix == ".parquet" and parts[0] in ("teaching", "evidence"):
         tag = (pq.read_schema(path).metadata or {}).get(b"format", b"").decode("utf-8", "replace")
         return tag in _CHANGES or tag in _HARMLESS
-    return False
+    return path.parent == run.soft_targets and path.suffix == ".safetensors"

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from distill_gov.records.errors import MalformedFileError, MissingFileError, UnknownFormatError
 
 __all__ = [
+    "check_format",
     "format_name",
     "loads_strict",
     "read_json",
@@ -35,7 +36,7 @@ __all__ = [
     "write_text",
 ]
 
-FORMAT_VERSIONS: Mapping[str, int] = {"cases": 2}
+FORMAT_VERSIONS: Mapping[str, int] = {"cases": 2, "soft_targets": 2}
 """The version that this release writes, of every format that is not in its first."""
 
 # Not every error of Arrow has ArrowException as its base, and text that is no UTF-8 shows only when rows are made.
@@ -148,7 +149,7 @@ def read_json(path: Path, *, format: str) -> dict[str, Any]:
     value = loads_strict(_read_bytes(path), where=str(path))
     if not isinstance(value, dict):
         raise MalformedFileError("not a JSON object", where=str(path))
-    _check_format(value.pop("format", None), format, path)
+    check_format(value.pop("format", None), format, path)
     return value
 
 
@@ -202,7 +203,7 @@ def read_parquet(path: Path, *, format: str) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(pa.BufferReader(data))
         tag = (table.schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
-        _check_format(tag, format, path)
+        check_format(tag, format, path)
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows
     except _ARROW_ERRORS as error:
@@ -222,11 +223,16 @@ def read_parquet_schema(path: Path, *, format: str) -> pa.Schema:
     except _ARROW_ERRORS as error:
         raise MalformedFileError("not a Parquet file, or a damaged one", where=str(path)) from error
     tag = (schema.metadata or {}).get(b"format", b"").decode("utf-8", "replace") or None
-    _check_format(tag, format, path)
+    check_format(tag, format, path)
     return schema.remove_metadata()
 
 
-def _check_format(found: object, wanted: str, path: Path) -> None:
+def check_format(found: object, wanted: str, path: Path) -> None:
+    """Hold a file's format tag against the one that this release writes.
+
+    Raises:
+        UnknownFormatError
+    """
     if found != format_name(wanted):
         shown = found if isinstance(found, str) and _TAG.fullmatch(found) else "none of ours"
         raise UnknownFormatError(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from distill_gov.progress import Progress
     from distill_gov.project import Project, Run
     from distill_gov.settings import DistillSettings
-    from distill_gov.teachers.soft_targets import SoftTargets
+    from distill_gov.teachers.soft_targets import Capture, SoftTargets
     from distill_gov.workers import Pool
 
 __all__ = ["Prepared", "build", "reserved_traces"]
@@ -379,10 +379,10 @@ def _score(
     examples: Sequence[TeachingExample],
     facts: dict[str, Any],
     clock: Prepared,
-) -> list[SoftTargets]:
+) -> tuple[list[SoftTargets], Mapping[str, Capture]]:
     if pool is None:
-        return []
-    from distill_gov.stages.targets import assembled
+        return [], {}
+    from distill_gov.stages.targets import assembled, lost_by_keeping, target_captures
     from distill_gov.stages.teacher import teacher_scores
 
     names = [f.name for f in project.format.fields]
@@ -391,8 +391,9 @@ def _score(
     with clock.step("teacher scores", len(examples)) as advance:
         scored = teacher_scores(pool, [c.prompt for c in chats], values, [e.answer for e in examples], advance)
     # What the trainer holds the soft targets against.
-    facts["soft_targets"] = {"teacher": pool.spec.identity}
-    return assembled(project, pool.spec.identity, chats, examples, answers, scored)
+    facts["soft_targets"] = {"teacher": pool.spec.identity, "k": project.settings.teacher.top_k, **lost_by_keeping(scored)}
+    captures = target_captures(project, pool.spec.identity, examples)
+    return assembled(project, captures, chats, examples, answers, scored), captures
 
 
 # -- what is left behind --------------------------------------------------------------------------------------------------
@@ -405,7 +406,7 @@ def _write(
     started: str,
     clock: Prepared,
     examples: Sequence[TeachingExample],
-    targets: Sequence[SoftTargets],
+    scored: tuple[Sequence[SoftTargets], Mapping[str, Capture]],
     decisions: Sequence[Decision],
     findings: Sequence[Any],
     books: Sequence[Any],
@@ -418,10 +419,12 @@ def _write(
     write_parquet(layout.decisions, [asdict(d) for d in order], DECISION_SCHEMA, format=DECISION_FORMAT)
     rows = sorted((asdict(f) for f in findings), key=lambda f: (f["item"], f["field"], f["start"], f["entity"]))
     write_parquet(layout.findings, rows, FINDING_SCHEMA, format=FINDING_FORMAT)
-    if targets:
-        from distill_gov.teachers.soft_targets import write_soft_targets
+    if scored[0]:
+        from distill_gov.teachers.target_store import write_soft_targets
 
-        write_soft_targets(layout.soft_targets, targets)
+        write_soft_targets(layout.soft_targets, *scored)
+        size = sum(path.stat().st_size for path in layout.soft_targets.glob("shard-*"))
+        facts["soft_targets"] |= {"tokens": sum(t.n for t in scored[0]), "bytes": size}
     facts |= {
         "books": [asdict(line) for line in books],
         "redaction": {"findings": len(rows), "by_entity": dict(Counter(f["entity"] for f in rows)), **scan},

@@ -42,10 +42,25 @@ def datasheet(project: Project, facts: Mapping[str, Any], books: Sequence[StageB
         + f". Found when the {redaction['scanned']} texts to be taught were scanned again: {redaction['residual'] or 'none'}.",
         *_recall(facts.get("redaction_recall", {})),
         "",
+        *_soft_targets(facts.get("soft_targets", {})),
         *_refusals(facts.get("refusals")),
         *_filters(facts.get("filters", {})),
     ]
     return "\n".join(lines)
+
+
+def _soft_targets(soft: Mapping[str, Any]) -> list[str]:
+    """What is kept of the teacher's distributions, and what that loses."""
+    if not soft.get("tokens"):
+        return []
+    told = f"Soft targets: the {soft['k']} likeliest tokens of a position and the mass of the rest; {soft['tokens']} tokens in "
+    told += f"{soft['bytes']} bytes."
+    if lost := soft.get("kl_to_dense"):
+        told += (
+            f" Against the teacher's whole distribution, on {soft['measured']} positions: KL {lost['by_tail']:.3g} nats by an"
+            f" even tail and {lost['by_quantisation']:.2g} by quantisation, in the mean; {lost['largest']:.3g} at most."
+        )
+    return [told, ""]
 
 
 def _refusals(refusals: Mapping[str, int] | None) -> list[str]:

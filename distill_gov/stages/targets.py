@@ -10,14 +10,14 @@ import numpy as np
 
 from distill_gov.records.digest import digest_bytes
 from distill_gov.stages.chats import CleanChat, prompt_text
-from distill_gov.teachers.soft_targets import SoftTargets, identity
+from distill_gov.teachers.soft_targets import Capture, SoftTargets
 from distill_gov.teaching_set.examples import TeachingExample
 from evals.decisions import AnswerFormat, LabelTrie
 
 if TYPE_CHECKING:
     from distill_gov.project import Project
 
-__all__ = ["TargetMaker", "assembled", "reference_targets", "target_identities"]
+__all__ = ["TargetMaker", "assembled", "lost_by_keeping", "reference_targets", "target_captures"]
 
 TEMPLATE = "policy prompt lines/1"
 """How the teacher is asked."""
@@ -108,8 +108,8 @@ class _Line:
         )  # fmt: skip
 
 
-def target_identities(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, str]:
-    """Identity that the soft targets of each example must have, by example.
+def target_captures(project: Project, teacher: str, examples: Sequence[TeachingExample]) -> dict[str, Capture]:
+    """What the soft targets of each example must be of, by example.
 
     Args:
         teacher: :attr:`WorkerSpec.identity` of the teacher that scored them.
@@ -117,27 +117,33 @@ def target_identities(project: Project, teacher: str, examples: Sequence[Teachin
     t = project.settings.teacher
     vocabulary = digest_bytes(project.tokenizer(t.model).backend_tokenizer.to_str().encode())
     return {
-        e.id: identity(teacher, vocabulary, TEMPLATE, prompt_text(e.messages), e.answer, t.temperature, t.top_k, "grammar")
+        e.id: Capture.of(
+            teacher=teacher, tokenizer=vocabulary, template=TEMPLATE, prompt=prompt_text(e.messages), text=e.answer,
+            temperature=t.temperature, k=t.top_k, support="grammar",
+        )
         for e in examples
-    }
+    }  # fmt: skip
 
 
 def assembled(
     project: Project,
-    teacher: str,
+    captures: Mapping[str, Capture],
     chats: Sequence[CleanChat],
     examples: Sequence[TeachingExample],
     answers: Mapping[str, Mapping[str, Any]],
     scored: Sequence[Mapping[str, Any]],
 ) -> list[SoftTargets]:
-    """Soft targets of the examples, from the teacher's decisions and its scores of the free text."""
+    """Soft targets of the examples, from the teacher's decisions and its scores of the free text.
+
+    Args:
+        captures: those of :func:`target_captures`.
+    """
     t = project.settings.teacher
     tokenizer = project.tokenizer(t.model)
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    identities = target_identities(project, teacher, examples)
     found = []
     for chat, example, score in zip(chats, examples, scored, strict=True):
         tokens = (*encode(example.answer), int(tokenizer.eos_token_id))
@@ -151,8 +157,18 @@ def assembled(
             if not position["forced"]:
                 line.ids[place], line.logp[place] = tuple(position["ids"]), tuple(position["logp"])
                 line.tail[place] = position["log_tail"]
-        found.append(line.targets(example.id, identities[example.id], "grammar", t.temperature, tokens))
+        found.append(line.targets(example.id, captures[example.id].identity, "grammar", t.temperature, tokens))
     return found
+
+
+def lost_by_keeping(scored: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What soft targets lose against the teacher's dense distributions, where the teacher measured it: means and the largest
+    sum, in nats (:func:`distill_gov.teachers.quantisation.divergences`)."""
+    lost = np.array([p["lost"] for score in scored for p in score["positions"] if "lost" in p]).reshape(-1, 2)
+    if not len(lost):
+        return {"measured": 0}
+    means = {"by_quantisation": lost[:, 0].mean(), "by_tail": lost[:, 1].mean(), "largest": lost.sum(1).max()}
+    return {"measured": len(lost), "kl_to_dense": {name: float(f"{value:.4g}") for name, value in means.items()}}
 
 
 def reference_targets(

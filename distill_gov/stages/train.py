@@ -23,8 +23,9 @@ from distill_gov.stages.review import require_review
 from distill_gov.stages.rows import answer_rows, gold_rows, hard_labels_only, refuse_unteachable, running_teacher
 from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
-from distill_gov.stages.targets import TargetMaker, target_identities
-from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
+from distill_gov.stages.targets import TargetMaker, target_captures
+from distill_gov.teachers.soft_targets import SoftTargets, one_support
+from distill_gov.teachers.target_store import read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
@@ -151,7 +152,7 @@ def taught(project: Project, run: Run) -> list[Taught]:
     examples = read_examples(run.layout.examples)
     if project.settings.teacher.kind == "prompted":
         scored = read_manifest(run.layout.manifest("build")).facts.get("soft_targets", {})
-        wanted = target_identities(project, str(scored.get("teacher", "")), examples)
+        wanted = target_captures(project, str(scored.get("teacher", "")), examples)
         stored = read_soft_targets(run.layout.soft_targets, wanted)
         return [(e, stored[e.id]) for e in examples]
     tools = TargetMaker(project, base_model(project))

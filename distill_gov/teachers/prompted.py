@@ -22,12 +22,16 @@ import torch
 from distill_gov.records.digest import digest_json, digest_tree
 from distill_gov.records.errors import BadSchemaError
 from distill_gov.teachers.alignment import Alignment, Array
+from distill_gov.teachers.quantisation import divergences
 from distill_gov.workers import WorkerSpec
 from evals.decisions import AnswerFormat, answer_format
 from evals.models.attention import SharedPrefix, encode_prefix
 from evals.models.local import Batch, LocalModel, load_model, load_tokenizer
 
 __all__ = ["PolicyPrompt", "PromptedTeacher", "spec"]
+
+MEASURED_EVERY = 8
+"""Of an answer's free positions that are scored, the share at which is measured what keeping the likeliest tokens loses."""
 
 Shown = tuple[Array, Array]
 """Label log-probabilities and hidden states, a row a message."""
@@ -231,7 +235,8 @@ class PromptedTeacher:
 
         Returns, for each answer: ``start`` (position of the first free token in the answer), and one entry a position onwards:
         ``ids`` and ``logp`` (top k at the captured temperature), ``log_tail``, ``log_allowed`` (log of the mass the grammar
-        allows, at temperature 1), ``forced``.
+        allows, at temperature 1), ``forced``, and at some positions ``lost``
+        (:func:`~distill_gov.teachers.quantisation.divergences` of the dense distribution).
         """
         if not self.format.rest:
             # Nothing but decisions: every other token is forced.
@@ -255,7 +260,7 @@ class PromptedTeacher:
         return [{"start": start, "positions": positions[row]} for row, start in enumerate(starts)]
 
     def _positions(self, logits: torch.Tensor, masks: Sequence[Any]) -> list[dict[str, Any]]:
-        found = []
+        found: list[dict[str, Any]] = []
         for row, mask in zip(logits, masks, strict=True):
             allowed = torch.from_numpy(mask).to(row.device)
             log_allowed = float(row[allowed].logsumexp(0) - row.logsumexp(0))
@@ -263,13 +268,20 @@ class PromptedTeacher:
             count = min(self.top_k, int(allowed.sum()))
             top = logp.topk(count)
             mass = top.values.double().exp().sum().item()
+            free = int(allowed.sum()) > 1
+            tail = float(np.log(max(1.0 - mass, 1e-12))) if count < int(allowed.sum()) else None
+            lost: dict[str, Any] = {}
+            if free and sum(not f["forced"] for f in found) % MEASURED_EVERY == 0:
+                dense, kept = logp[allowed].cpu().numpy(), top.values.cpu().numpy()
+                lost = {"lost": list(divergences(dense, kept, -np.inf if tail is None else tail))}
             found.append(
                 {
                     "ids": top.indices.tolist(),
                     "logp": [round(x, 6) for x in top.values.tolist()],
-                    "log_tail": float(np.log(max(1.0 - mass, 1e-12))) if count < int(allowed.sum()) else None,
+                    "log_tail": tail,
                     "log_allowed": log_allowed,
-                    "forced": int(allowed.sum()) == 1,
+                    "forced": not free,
+                    **lost,
                 }
             )
         return found
@@ -304,4 +316,4 @@ def _make(
 
 def spec(model: Path, **arguments: Any) -> WorkerSpec:
     """The teacher for worker processes; its identity covers weights, tokenizer, prompt, alignment and settings."""
-    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/5", digest_tree(model), arguments]))
+    return WorkerSpec(_make, {"path": str(model), **arguments}, digest_json(["prompted/6", digest_tree(model), arguments]))

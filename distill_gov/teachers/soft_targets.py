@@ -9,23 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from distill_gov.records.digest import digest_json
+from distill_gov.records.digest import digest_bytes, digest_json
 from distill_gov.records.errors import HashMismatchError, IntegrityError, MalformedFileError
-from distill_gov.records.files import read_parquet, write_parquet
 
-__all__ = ["FORMAT", "SoftTargets", "identity", "one_support", "read_soft_targets", "write_soft_targets"]
+__all__ = ["Capture", "SoftTargets", "at_temperature", "one_support"]
 
-FORMAT = "soft_targets"
-SHARD = 256
-"""Examples a file."""
-
-
+Array = np.ndarray[Any, np.dtype[Any]]
 Ids = np.ndarray[Any, np.dtype[np.int32]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -80,13 +73,13 @@ class SoftTargets:
         support: str,
         temperature: float,
         *,
-        token_ids: Sequence[int],
+        token_ids: Sequence[int] | Array,
         field: Sequence[str],
-        forced: Sequence[bool],
-        ids: Sequence[Sequence[int]],
-        logp: Sequence[Sequence[float]],
-        log_tail: Sequence[float | None],
-        log_allowed: Sequence[float],
+        forced: Sequence[bool] | Array,
+        ids: Sequence[Sequence[int] | Array] | Array,
+        logp: Sequence[Sequence[float] | Array] | Array,
+        log_tail: Sequence[float | None] | Array,
+        log_allowed: Sequence[float] | Array,
         kind: str = "top_k",
     ) -> SoftTargets:
         """From a list a position; a tail of None is no tail."""
@@ -146,10 +139,67 @@ class SoftTargets:
 _ARRAYS = ("token_ids", "forced", "starts", "ids", "logp", "log_tail", "log_allowed")
 
 
-def identity(
-    teacher: str, tokenizer: str, template: str, prompt: str, text: str, temperature: float, k: int, support: str
-) -> str:
-    return digest_json([teacher, tokenizer, template, prompt, text, temperature, k, support])
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Everything that shaped an example's soft targets, each part by itself so that a difference has a name."""
+
+    teacher: str
+    """:attr:`distill_gov.workers.WorkerSpec.identity` of who scored it."""
+    tokenizer: str
+    template: str
+    prompt: str
+    """Digest of what was asked."""
+    text: str
+    """Digest of the answer that was scored."""
+    temperature: float
+    k: int
+    support: str
+
+    @classmethod
+    def of(
+        cls, *, teacher: str, tokenizer: str, template: str, prompt: str, text: str, temperature: float, k: int, support: str
+    ) -> Capture:
+        """Of a prompt and a text as they are."""
+        asked, scored = digest_bytes(prompt.encode()), digest_bytes(text.encode())
+        return cls(teacher, tokenizer, template, asked, scored, float(temperature), k, support)
+
+    @property
+    def identity(self) -> str:
+        """Digest of all parts."""
+        return digest_json([getattr(self, f.name) for f in fields(self)])
+
+    def differences(self, other: Capture) -> list[str]:
+        """Names of the parts that differ."""
+        return [f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+
+
+def at_temperature(targets: SoftTargets, temperature: float) -> SoftTargets:
+    """The targets that the teacher gives at another temperature: its probabilities to the power of the two temperatures' ratio,
+    renormalised. That is exact where every token's probability is known, and cannot be told where some are only a tail.
+
+    Args:
+        temperature: over 0.
+
+    Raises:
+        HashMismatchError: the tail's tokens are not known, or the targets are a sample.
+    """
+    if temperature == targets.temperature:
+        return targets
+    if targets.kind != "top_k" or (targets.log_tail > -np.inf).any():
+        held = "a sample of tokens" if targets.kind != "top_k" else "the likeliest tokens"
+        raise HashMismatchError(
+            f"soft targets of `{targets.example}` were captured at another temperature ({targets.temperature:g}, asked for is "
+            f"{temperature:g}), and hold only {held}, from which others cannot be reckoned",
+            fix="Capture again: build under a new run name; or restore teacher.temperature.",
+        )
+    counts = np.diff(targets.starts)
+    logp = targets.logp.astype(np.float64) * (targets.temperature / temperature)
+    if len(logp):
+        filled = counts[counts > 0]
+        starts = np.cumsum(filled) - filled
+        logp -= np.repeat(np.maximum.reduceat(logp, starts), filled)
+        logp -= np.repeat(np.log(np.add.reduceat(np.exp(logp), starts)), filled)
+    return replace(targets, temperature=temperature, logp=logp.astype(np.float32))
 
 
 def one_support(targets: Iterable[SoftTargets]) -> None:
@@ -163,64 +213,3 @@ def one_support(targets: Iterable[SoftTargets]) -> None:
         raise IntegrityError(
             f"soft targets of several supports are mixed ({', '.join(kinds)})", fix="Build the teaching set anew."
         )
-
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("example", pa.string(), nullable=False),
-        pa.field("identity", pa.string(), nullable=False),
-        pa.field("support", pa.string(), nullable=False),
-        pa.field("temperature", pa.float64(), nullable=False),
-        pa.field("token_ids", pa.list_(pa.int32()), nullable=False),
-        pa.field("field", pa.list_(pa.string()), nullable=False),
-        pa.field("forced", pa.list_(pa.bool_()), nullable=False),
-        pa.field("ids", pa.list_(pa.list_(pa.int32())), nullable=False),
-        pa.field("logp", pa.list_(pa.list_(pa.float32())), nullable=False),
-        pa.field("log_tail", pa.list_(pa.float32()), nullable=False),
-        pa.field("log_allowed", pa.list_(pa.float32()), nullable=False),
-    ]
-)
-
-
-def write_soft_targets(directory: Path, targets: Sequence[SoftTargets]) -> None:
-    """Write shards of :data:`SHARD` examples, sorted by example."""
-    ordered = sorted(targets, key=lambda t: t.example)
-    for number, start in enumerate(range(0, len(ordered), SHARD)):
-        rows = [_as_row(t) for t in ordered[start : start + SHARD]]
-        write_parquet(directory / f"shard-{number:05d}.parquet", rows, _SCHEMA, format=FORMAT)
-
-
-def read_soft_targets(directory: Path, wanted: Mapping[str, str]) -> dict[str, SoftTargets]:
-    """Soft targets by example.
-
-    Args:
-        wanted: identity each example must have.
-
-    Raises:
-        HashMismatchError: an example is missing, or was captured from another teacher, prompt, text or setting.
-    """
-    found = {t.example: t for t in _read(sorted(directory.glob("shard-*.parquet")))}
-    for example, digest in wanted.items():
-        if example not in found or found[example].identity != digest:
-            raise HashMismatchError(
-                f"soft targets of `{example}` are missing or of another teacher, prompt, text or setting",
-                where=str(directory),
-                fix="Restore distill.yaml and the teaching set, or build again under a new run name.",
-            )
-    return found
-
-
-def _read(paths: Iterable[Path]) -> Iterable[SoftTargets]:
-    for path in paths:
-        for row in read_parquet(path, format=FORMAT):
-            yield SoftTargets.ragged(**row)
-
-
-def _as_row(t: SoftTargets) -> dict[str, Any]:
-    supports = [t.support_at(j) for j in range(t.n)]
-    return {
-        "example": t.example, "identity": t.identity, "support": t.support, "temperature": t.temperature,
-        "token_ids": t.token_ids.tolist(), "field": list(t.field), "forced": t.forced.tolist(),
-        "ids": [ids.tolist() for ids, _ in supports], "logp": [logp.tolist() for _, logp in supports],
-        "log_tail": [None if x == -np.inf else x for x in t.log_tail.tolist()], "log_allowed": t.log_allowed.tolist(),
-    }  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from distill_gov.project import Project
 from distill_gov.records.files import read_json, read_parquet
 from distill_gov.stages.settled import MEASURED, SEALED, attempts
+from distill_gov.teachers.target_store import SoftTargetStore
 from evals.evidence import read_cases
 from gates.registry import read_affected
 from tests.end_to_end.commands import KILLED, Ended, Killer, command
@@ -61,14 +62,14 @@ def test_a_purged_trace_is_in_no_file_and_verify_says_purged(copy: Path) -> None
     text = said("teaching", number)
     assert {"data/teaching.jsonl", "runs/r1/teaching/examples.parquet"} <= set(holding(copy, [text]))
     before = read_parquet(copy / "runs/r1/teaching/findings.parquet", format="findings")
+    targets = dict(SoftTargetStore(copy / "runs/r1/teaching/soft_targets"))
     done = purge(copy, "--subject", name)
     assert done.code == 0, done.err
     assert holding(copy, [text]) == []
     assert name not in taught(copy)
-    targets = [
-        r["example"] for p in (copy / "runs/r1/teaching/soft_targets").glob("*") for r in read_parquet(p, format="soft_targets")
-    ]
-    assert sorted(targets) == sorted(f"{trace}/0" for trace in taught(copy))
+    after = SoftTargetStore(copy / "runs/r1/teaching/soft_targets")
+    assert {example: after[example] for example in after} == {e: t for e, t in targets.items() if e != f"{name}/0"}
+    assert sorted(after) == sorted(f"{trace}/0" for trace in taught(copy))
     findings = read_parquet(copy / "runs/r1/teaching/findings.parquet", format="findings")
     assert len(findings) == len(before)
     assert {bool(f["value_hash"]) for f in findings if f["item"] == name} == {False}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill_gov.records.files import read_parquet
 from distill_gov.records.manifest import read_manifest
-from distill_gov.teachers.soft_targets import read_soft_targets
+from distill_gov.teachers.target_store import read_soft_targets
 from tests.end_to_end.commands import command
 from tests.end_to_end.tiny_project import INTENTS, SCHEMA, files, trace, write_jsonl
 

@@ -13,7 +13,7 @@ import yaml
 from distill_gov.project import Project
 from distill_gov.records.manifest import hash_outputs, read_manifest, write_manifest
 from distill_gov.stages import build
-from distill_gov.teachers.soft_targets import read_soft_targets, write_soft_targets
+from distill_gov.teachers.target_store import SoftTargetStore, write_soft_targets
 from distill_gov.teaching_set.examples import read_examples, write_examples
 from tests.end_to_end.commands import command
 from tests.end_to_end.conftest import Finished
@@ -103,7 +103,9 @@ def test_a_teaching_set_as_it_was_built_is_trained(built: Path) -> None:
     assert command(built, "train").code == 0
 
 
-@pytest.mark.parametrize("name", ["examples.parquet", "soft_targets/shard-00000.parquet", "decisions.parquet", "datasheet.md"])
+@pytest.mark.parametrize(
+    "name", ["examples.parquet", "soft_targets/shard-00000.safetensors", "decisions.parquet", "datasheet.md"]
+)
 @pytest.mark.parametrize("how", ["changed", "missing"])
 def test_a_teaching_file_that_is_not_what_was_built_is_not_trained(built: Path, name: str, how: str) -> None:
     path = built / "runs/r1/teaching" / name
@@ -119,17 +121,17 @@ def test_a_teaching_file_that_is_not_what_was_built_is_not_trained(built: Path, 
 
 def test_a_shard_that_nobody_built_is_not_trained(built: Path) -> None:
     folder = built / "runs/r1/teaching/soft_targets"
-    shutil.copy(folder / "shard-00000.parquet", folder / "shard-00001.parquet")
+    shutil.copy(folder / "shard-00000.safetensors", folder / "shard-00001.safetensors")
     ended = command(built, "train")
-    assert (ended.code, "shard-00001.parquet: added" in ended.error) == (4, True)
+    assert (ended.code, "shard-00001.safetensors: added" in ended.error) == (4, True)
 
 
-@pytest.mark.parametrize("setting", [{"temperature": 1.5}, {"top_k": 4}])
-def test_targets_captured_under_other_settings_are_not_trained(built: Path, setting: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("setting", "named"), [({"temperature": 1.5}, "another temperature"), ({"top_k": 4}, "another k")])
+def test_targets_captured_under_other_settings_are_not_trained(built: Path, setting: dict[str, Any], named: str) -> None:
     write_settings(built, teacher=setting)
     ended = command(built, "train")
     assert ended.code == 4
-    assert "another teacher, prompt, text or setting" in ended.error
+    assert named in ended.error
 
 
 @pytest.mark.parametrize("changed", ["answer", "prompt", "teacher", "support"])
@@ -145,12 +147,16 @@ def test_targets_of_something_else_are_not_trained_even_where_every_digest_fits(
     elif changed == "teacher":
         facts["soft_targets"] = {"teacher": "sha256:" + "9" * 64}
     else:
-        targets = sorted(read_soft_targets(layout.soft_targets, {}).values(), key=lambda t: t.example)
-        write_soft_targets(layout.soft_targets, [replace(targets[0], support="full"), *targets[1:]])
+        store = SoftTargetStore(layout.soft_targets)
+        targets = {name: store[name] for name in store}
+        captures = {name: store.capture(name) for name in store}
+        captures[first.id] = replace(captures[first.id], support="full")
+        targets[first.id] = replace(targets[first.id], support="full", identity=captures[first.id].identity)
+        write_soft_targets(layout.soft_targets, list(targets.values()), captures)
     manifest = replace(
         read_manifest(layout.manifest("build")), facts=facts, outputs=hash_outputs(layout.root, [layout.teaching])
     )
     write_manifest(layout.manifest("build"), manifest)
     ended = command(built, "train")
     assert ended.code == 4
-    assert ("mixed" if changed == "support" else f"`{first.id}`") in ended.error
+    assert f"`{first.id}` are of another {'text' if changed == 'answer' else changed}" in ended.error

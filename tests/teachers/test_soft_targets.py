@@ -1,60 +1,17 @@
-"""Soft targets on disk."""
+"""Soft targets in memory, and what shaped them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from distill_gov.records.errors import HashMismatchError, IntegrityError, UnknownFormatError
-from distill_gov.records.files import write_parquet
-from distill_gov.teachers import soft_targets
-from distill_gov.teachers.soft_targets import SoftTargets, identity, one_support, read_soft_targets, write_soft_targets
+from distill_gov.records.errors import HashMismatchError, IntegrityError, MalformedFileError
+from distill_gov.teachers.soft_targets import Capture, SoftTargets, at_temperature, one_support
 
-FLOAT = st.floats(-50, 0).map(lambda x: float(np.float32(x)))
-TOKEN = st.integers(0, 2**31 - 1)
-
-
-@st.composite
-def targets(draw: st.DrawFn) -> list[SoftTargets]:
-    found = []
-    for name in draw(st.lists(st.text("abc123", min_size=1, max_size=6), unique=True, max_size=6)):
-        n = draw(st.integers(1, 4))
-        ids = [tuple(draw(st.lists(TOKEN, max_size=3))) for _ in range(n)]
-        found.append(
-            SoftTargets.ragged(
-                name,
-                f"id of {name}",
-                draw(st.sampled_from(["grammar", "full"])),
-                draw(st.floats(0.1, 8)),
-                token_ids=tuple(draw(TOKEN) for _ in range(n)),
-                field=tuple(draw(st.sampled_from(["", "intent"])) for _ in range(n)),
-                forced=tuple(draw(st.booleans()) for _ in range(n)),
-                ids=tuple(ids),
-                logp=tuple(tuple(draw(FLOAT) for _ in row) for row in ids),
-                log_tail=tuple(draw(st.none() | FLOAT) for _ in range(n)),
-                log_allowed=tuple(draw(FLOAT) for _ in range(n)),
-            )
-        )
-    return found
-
-
-@settings(max_examples=40)
-@given(targets(), st.integers(1, 3))
-def test_what_is_written_is_read_back_by_example(found: list[SoftTargets], shard: int) -> None:
-    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(soft_targets, "SHARD", shard)
-        write_soft_targets(Path(directory), found)
-        assert len(list(Path(directory).iterdir())) == -(-len(found) // shard)
-        again = read_soft_targets(Path(directory), {t.example: t.identity for t in found})
-    assert again == {t.example: t for t in found}
-    for target in again.values():
-        hash(target)
+CAPTURE = Capture("teacher", "tokenizer", "template", "prompt", "text", 2.0, 32, "grammar")
 
 
 def one(name: str = "a") -> SoftTargets:
@@ -64,40 +21,38 @@ def one(name: str = "a") -> SoftTargets:
     )  # fmt: skip
 
 
-def test_the_order_given_does_not_matter(tmp_path: Path) -> None:
-    write_soft_targets(tmp_path / "x", [one("a"), one("b")])
-    write_soft_targets(tmp_path / "y", [one("b"), one("a")])
-    (x,), (y,) = (list((tmp_path / n).iterdir()) for n in "xy")
-    assert x.read_bytes() == y.read_bytes()
+def whole(logits: Any, temperature: float) -> SoftTargets:
+    """Every token's probability at two positions, with one between them that is forced."""
+    z = np.asarray(logits) / temperature
+    logp = (z - np.logaddexp.reduce(z)).tolist()
+    ids = list(range(len(logp)))
+    return SoftTargets.ragged(
+        "a", "i", "full", temperature, token_ids=(0, 1, 0), field=("", "", "intent"), forced=(False, True, False),
+        ids=(ids, (), ids[::-1]), logp=(logp, (), logp[::-1]), log_tail=(None,) * 3, log_allowed=(0.0,) * 3,
+    )  # fmt: skip
 
 
-def test_another_identity_is_refused(tmp_path: Path) -> None:
-    write_soft_targets(tmp_path, [one()])
-    with pytest.raises(HashMismatchError, match="`a`") as caught:
-        read_soft_targets(tmp_path, {"a": "sha256:2"})
-    assert caught.value.exit_code == 4
+def test_a_position_has_its_own_support() -> None:
+    targets = one()
+    assert targets.n == 2
+    assert [part.tolist() for part in targets.support_at(0)] == [[5, 6], [-0.5, -1.0]]
+    assert [part.tolist() for part in targets.support_at(1)] == [[], []]
+    assert targets.log_tail.tolist() == [-3.0, -np.inf]
 
 
-def test_a_missing_example_is_refused(tmp_path: Path) -> None:
-    write_soft_targets(tmp_path, [one()])
-    with pytest.raises(HashMismatchError, match="`b`"):
-        read_soft_targets(tmp_path, {"a": "sha256:1", "b": "sha256:1"})
-    with pytest.raises(HashMismatchError):
-        read_soft_targets(tmp_path / "nowhere", {"a": "sha256:1"})
+def test_equality_is_by_content() -> None:
+    assert one() == one()
+    assert hash(one()) == hash(one())
+    for changed in (one("b"), replace(one(), logp=np.array([-0.5, -1.1], np.float32)), replace(one(), kind="sampled")):
+        assert one() != changed
+    assert one() != "a"
 
 
-def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "shard-00000.parquet", [], soft_targets._SCHEMA, format="something_else")
-    with pytest.raises(UnknownFormatError):
-        read_soft_targets(tmp_path, {})
-
-
-def test_the_identity_covers_everything_that_shapes_a_target() -> None:
-    whole = ("teacher", "tokenizer", "template", "prompt", "text", 2.0, 32, "grammar")
-    others = [
-        (*whole[:i], f"{value}x" if isinstance(value, str) else value + 1, *whole[i + 1 :]) for i, value in enumerate(whole)
-    ]
-    assert len({identity(*w) for w in [whole, *others]}) == 9  # type: ignore[arg-type]
+def test_supports_can_be_exchanged() -> None:
+    other = (np.array([9], np.int32), np.array([0.0], np.float32), -np.inf)
+    changed = one().with_support({0: other})
+    assert (changed.ids.tolist(), changed.starts.tolist(), changed.log_tail.tolist()) == ([9], [0, 1, 1], [-np.inf] * 2)
+    assert one().with_support({0: (*one().support_at(0), -3.0)}) == one()
 
 
 def test_targets_cannot_be_changed() -> None:
@@ -105,7 +60,18 @@ def test_targets_cannot_be_changed() -> None:
         one().temperature = 1.0  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
         one().ids[0] = 1
-    assert replace(one(), temperature=1.0).temperature == 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"logp": np.zeros(3, np.float32)}, {"forced": np.zeros(1, np.bool_)}, {"field": ("",)},
+        {"starts": np.array([0, 3, 2])}, {"starts": np.array([1, 2, 2])}, {"starts": np.array([0, 1, 1])},
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(MalformedFileError, match="`a`"):
+        replace(one(), **wrong)
 
 
 def test_targets_of_two_supports_teach_nobody_together() -> None:
@@ -114,3 +80,47 @@ def test_targets_of_two_supports_teach_nobody_together() -> None:
     with pytest.raises(IntegrityError, match="full, grammar") as caught:
         one_support([one(), replace(one(), support="full")])
     assert caught.value.exit_code == 4
+
+
+# -- what shaped them -------------------------------------------------------------------------------------------------------
+
+
+def test_the_identity_covers_every_part_and_differences_have_names() -> None:
+    seen = {CAPTURE.identity}
+    for field in fields(Capture):
+        value = getattr(CAPTURE, field.name)
+        other = replace(CAPTURE, **{field.name: value + ("x" if isinstance(value, str) else 1)})
+        assert CAPTURE.differences(other) == [field.name]
+        seen.add(other.identity)
+    assert len(seen) == 9
+    assert CAPTURE.differences(replace(CAPTURE)) == []
+
+
+def test_a_capture_holds_no_text() -> None:
+    parts: dict[str, Any] = {"teacher": "t", "tokenizer": "v", "template": "x", "temperature": 2, "k": 4, "support": "full"}
+    capture = Capture.of(prompt="what I asked", text="what it said", **parts)
+    assert "asked" not in repr(capture)
+    assert "said" not in repr(capture)
+    assert capture != Capture.of(prompt="what I asked", text="what it says", **parts)
+
+
+# -- another temperature ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", [0.5, 1.0, 3.0])
+def test_another_temperature_is_exact_where_every_token_is_known(other: float) -> None:
+    logits = [2.0, 1.0, 0.0, -1.0]
+    assert at_temperature(whole(logits, 2.0), 2.0) == whole(logits, 2.0)
+    again, wanted = at_temperature(whole(logits, 2.0), other), whole(logits, other)
+    np.testing.assert_allclose(again.logp, wanted.logp, atol=1e-6)
+    assert replace(again, logp=wanted.logp) == wanted
+
+
+def test_another_temperature_cannot_be_told_from_a_tail_or_a_sample() -> None:
+    for targets in (one(), replace(whole([1.0, 1.0], 2.0), kind="sampled")):
+        assert at_temperature(targets, 2.0) == targets
+        with pytest.raises(
+            HashMismatchError, match=r"`a` were captured at another temperature \(2, asked for is 1\)"
+        ) as caught:
+            at_temperature(targets, 1.0)
+        assert caught.value.exit_code == 4

@@ -95,6 +95,7 @@ def train_inputs(project: Project, run: Run) -> dict[str, str]:
             {"student": s.student.model_dump(mode="json"), "train": s.train.model_dump(mode="json"), "seed": s.seed}
         ),
         "base model": project.model_digest(base_model(project)),
+        **({"student of the family": project.student_name} if project.student_name else {}),
     }
 
 

@@ -54,9 +54,10 @@ def _gate_cells(outcome: GateOutcome, rules: Mapping[str, str]) -> tuple[str | T
 
 def family_table(family: Family) -> Table:
     """One row a student: verdict, size, speed, and what each gate measured."""
-    table = _table(*family_head(family))
+    # What each was made of is on the page; a terminal has no room for it.
+    table = _table(*family_head(family)[:-1])
     for student, row in zip(family.students, family_rows(family), strict=True):
-        table.add_row(*row, style=_STYLES[student.headline.tone])
+        table.add_row(*row[:-1], style=_STYLES[student.headline.tone])
     return table
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from distill_gov.records.digest import digest_file
+from distill_gov.records.errors import BadInputError
 from distill_gov.records.families import Member, family_of, member_of
 from distill_gov.records.files import format_name, write_text
-from distill_gov.records.layout import RunLayout
+from distill_gov.records.layout import ProjectLayout, RunLayout
 from reports.charts import Point, scatter
 from reports.headline import Headline
 from reports.markup import Html, definition_list, page, table, text
@@ -117,15 +118,17 @@ def read_family(run: RunLayout, policy: str = "gates") -> Family | None:
     ledger = read_checked_ledger(project)
     entries = ledger.content.entries if ledger.content else ()
     own = member_of(entries, run.name)
-    base = RunLayout(run.root.with_name(own.of)) if own else run
+    base = (_layout(project, own.of) if own else None) or run
     members = family_of(entries, base.name)
     if not members and not ledger.problem:
         return None
-    records = [(m, read_run(RunLayout(run.root.with_name(m.run)), policy)) for m in members]
-    students = tuple(_student(RunLayout(run.root.with_name(m.run)), m, record) for m, record in records)
-    counted = [r.students_measured for _, r in records if r.students_measured is not None]
-    confidences = [row.rule.request("student").confidence for _, r in records for row in r.gates if row.rule and row.required]
-    teachers = {r.training.content.teacher_parameters for _, r in records if r.training.content}
+    records = [(m, layout, read_run(layout, policy)) for m in members if (layout := _layout(project, m.run)) is not None]
+    students = tuple(_student(layout, m, record) for m, layout, record in records)
+    counted = [r.students_measured for _, _, r in records if r.students_measured is not None]
+    confidences = [
+        row.rule.request("student").confidence for _, _, r in records for row in r.gates if row.rule and row.required
+    ]
+    teachers = {r.training.content.teacher_parameters for _, _, r in records if r.training.content}
     return Family(
         base.name,
         policy,
@@ -133,8 +136,19 @@ def read_family(run: RunLayout, policy: str = "gates") -> Family | None:
         teachers.pop() if len(teachers) == 1 else ABSENT,
         max(counted, default=None),
         min(confidences, default=None),
-        (ledger.problem,) if ledger.problem else (),
+        (
+            *((ledger.problem,) if ledger.problem else ()),
+            *(("the ledger names a run that cannot exist",) if len(records) < len(members) else ()),
+        ),
     )
+
+
+def _layout(project: ProjectLayout, name: str) -> RunLayout | None:
+    """The run of a name that stands in the ledger; None where no run could have it."""
+    try:
+        return project.run(name)
+    except BadInputError:
+        return None
 
 
 def _student(run: RunLayout, member: Member, record: RunRecord) -> FamilyStudent:
@@ -181,11 +195,11 @@ def _gate(row: GateRow, *, doubtful: bool) -> FamilyGate:
 
 # --- as a table, as charts, as JSON
 
-HEAD = ("Student", "Verdict", "Parameters", "Tokens/s", "Last token p50", "Attempt", "Made of")
+_HEAD = ("Student", "Verdict", "Parameters", "Tokens/s", "Last token p50", "Attempt")
 
 
 def family_rows(family: Family) -> list[tuple[str, ...]]:
-    """One row a student: the columns of :data:`HEAD`, then one a gate."""
+    """One row a student, with the columns of :func:`family_head`."""
     names = _gate_names(family)
     rows = []
     for s in family.students:
@@ -199,15 +213,16 @@ def family_rows(family: Family) -> list[tuple[str, ...]]:
                 rate_in_words(s.tokens_per_s),
                 s.last_token_p50,
                 s.attempt,
-                s.made,
                 *(shown.get(name, ABSENT) for name in names),
+                s.made,
             )
         )
     return rows
 
 
 def family_head(family: Family) -> tuple[str, ...]:
-    return (*HEAD, *_gate_names(family))
+    """Names of the columns: who and how it ended, a column a gate, and last what the student was made of."""
+    return (*_HEAD, *_gate_names(family), "Made of")
 
 
 def _gate_names(family: Family) -> list[str]:

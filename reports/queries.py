@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from distill_gov.records.books import DECISION_FORMAT, StageBalance, differing_stage
 from distill_gov.records.errors import BadInputError, MalformedFileError
 from distill_gov.records.files import read_parquet
+from distill_gov.records.holdouts import students_measured
 from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
 from distill_gov.records.purges import Purges, purge_notes
@@ -76,6 +79,7 @@ from reports.wording import (
     estimand_of,
     must_be,
     not_shown,
+    rate_in_words,
     size,
     unit_of,
 )
@@ -172,7 +176,13 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         reliability=reliability,
         summaries=summaries,
         ledger=ledger,
+        students_measured=_measured_students(ledger.content, manifests["evaluate"].content),
     )
+
+
+def _measured_students(ledger: LedgerView | None, evaluated: StageManifest | None) -> int | None:
+    holdout = evaluated.inputs.get("holdout", "") if evaluated else ""
+    return len(students_measured(ledger.entries, holdout)) if ledger and holdout else None
 
 
 def _purged(run: RunLayout, purges: Purges | None, ledger: LedgerView | None, evaluated: StageManifest | None) -> list[str]:
@@ -457,6 +467,25 @@ _Logged = dict[str, float | str | None]
 """A row of the training's log: ``stage``, ``step``, ``loss``, every term and, as ``weighted.<term>``, what it counted."""
 
 
+@dataclass(frozen=True, slots=True)
+class _MadeFact:
+    layers: list[int]
+    base_layers: int
+    width: dict[str, int]
+    from_: Annotated[str, Field(alias="from")]
+
+
+def _made(fact: _MadeFact | None) -> str:
+    if fact is None:
+        return ""
+    if fact.from_ == "pretrained":
+        return "a pretrained model, as it was"
+    sizes = ", ".join(f"{name.replace('_', '-')} {n:,}" for name, n in fact.width.items() if name != "head_dim")
+    if fact.from_ == "random":
+        return f"random weights; {sizes}"
+    return f"layers {', '.join(map(str, fact.layers))} of {fact.base_layers}; {sizes}"
+
+
 def _training(manifest: StageManifest) -> Part[Training]:
     student: _StudentFact | None = _fact(manifest, "student", _StudentFact)
     if student is None:
@@ -474,6 +503,8 @@ def _training(manifest: StageManifest) -> Part[Training]:
             temperatures=tuple((field, f"{t:.3f}") for field, t in sorted(temperature.items())),
             losses=tuple(line for rows in stages for line in _terms(rows, named=len(stages) > 1)),
             steps=sum(int(rows[-1].get("step") or 0) for rows in stages),
+            count=student.parameters,
+            made=_made(_fact(manifest, "made", _MadeFact)),
         )
     )
 
@@ -533,6 +564,8 @@ class _SpeedFact:
     last_token_p95_low: float | None = None
     last_token_p95_high: float | None = None
     tokens_per_s: float | None = None
+    tokens_per_s_low: float | None = None
+    tokens_per_s_high: float | None = None
     peak_rss_bytes: int | None = None
     cost_per_request: float | None = None
     currency: str = ""
@@ -544,6 +577,10 @@ class _SpeedFact:
         value = getattr(self, name)
         low, high = (amount(getattr(self, f"{name}_{end}"), "s") for end in ("low", "high"))
         return amount(value, "s") + (f" ({low} to {high})" if (low, high) != (ABSENT, ABSENT) else "")
+
+    @property
+    def rate(self) -> tuple[float, float | None, float | None] | None:
+        return None if self.tokens_per_s is None else (self.tokens_per_s, self.tokens_per_s_low, self.tokens_per_s_high)
 
 
 def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
@@ -559,11 +596,13 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
                 fact.within("first_token_p95"),
                 fact.within("last_token_p50"),
                 fact.within("last_token_p95"),
-                ABSENT if fact.tokens_per_s is None else f"{fact.tokens_per_s:.3g}",
+                rate_in_words(fact.rate),
                 size(fact.peak_rss_bytes, "B"),
                 ABSENT if fact.cost_per_request is None else f"{1000 * fact.cost_per_request:.2g} {fact.currency} per 1,000",
                 size(fact.parameters),
                 size(fact.bytes, "B"),
+                fact.rate,
+                fact.parameters,
             )
             for subject, fact in facts.items()
         )

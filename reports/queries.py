@@ -493,7 +493,8 @@ def _training(manifest: StageManifest) -> Part[Training]:
     temperature: dict[str, float] = _fact(manifest, "temperature", dict[str, float]) or {}
     losses: list[_Logged] = _fact(manifest, "losses", list[_Logged]) or []
     stages = [
-        [row for row in losses if row.get("stage", "") == name] for name in dict.fromkeys(row.get("stage", "") for row in losses)
+        [row for row in losses if row.get("stage", "") == name]
+        for name in dict.fromkeys(row.get("stage", "") for row in losses)
     ]
     return Part(
         Training(

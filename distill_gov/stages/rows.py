@@ -54,9 +54,7 @@ def gold_rows(project: Project, writer: LocalModel, tools: TargetMaker) -> list[
     where = f"distill.yaml: train.stages ({s.gold or 'no gold set'})"
     traces = sorted((t for t in read_traces(project.file(s.gold)) if t.reference), key=lambda t: t.id) if s.gold else []
     if not traces:
-        raise BadInputError(
-            "a stage is taught the gold set, which has no reference", where=where, fix="Name one under `gold`."
-        )
+        raise BadInputError("a stage is taught the gold set, which has no reference", where=where, fix="Name one under `gold`.")
     rows = []
     for chat in clean_answered(project.redactor, traces, project.format_or_none, reference_answer):
         if chat.refused or chat.answer is None:

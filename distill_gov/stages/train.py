@@ -190,7 +190,8 @@ def make_student(
     with clock.step("training", training_steps(settings, rows)) as advance:
         history = train_student(
             student, rows, masks, settings, seed=s.seed, pad=int(tools.tokenizer.pad_token_id or 0),
-            temperature=s.teacher.temperature, advance=advance, teacher=beside, taken=_taken_layers(project, made.made["layers"]),
+            temperature=s.teacher.temperature, advance=advance, teacher=beside,
+            taken=_taken_layers(project, made.made["layers"]),
             vocabulary=_shared_vocabulary(student, beside, len(tools.tokenizer)),
             scratch=project.layout.cache / "training" / f"{target.parent.name}.{target.name}",
         )  # fmt: skip

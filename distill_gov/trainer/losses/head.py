@@ -271,8 +271,8 @@ def head_loss(
         vocabulary: tokens that exist; those beyond, with which heads are padded, take no part. Default: all.
 
     Raises:
-        BadInputError: rows that are not ascending positions, ids outside the vocabulary, a teacher's head of another width without
-            ``vocabulary``, or another parameter out of its range.
+        BadInputError: rows that are not ascending positions, ids outside the vocabulary, a teacher's head of another width and
+            no ``vocabulary``, or another parameter out of its range.
     """
     if chunk < 1:
         raise BadInputError(f"chunks of {chunk} positions", fix="Take at least 1.")

@@ -176,8 +176,6 @@ class DenseDivergence(HeadTerm):
 
     def check(self, vocabulary: int) -> None:
         check_divergence(self.temperature, self.kind, self.beta)
-        if len(self.weight) < vocabulary:
-            shared_vocabulary(vocabulary, len(self.weight))
 
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
         scaled = block.scores[at] / self.temperature, block.teacher / self.temperature
@@ -273,7 +271,8 @@ def head_loss(
         vocabulary: tokens that exist; those beyond, with which heads are padded, take no part. Default: all.
 
     Raises:
-        BadInputError: rows that are not ascending positions, ids outside the vocabulary, or another parameter out of its range.
+        BadInputError: rows that are not ascending positions, ids outside the vocabulary, a teacher's head of another width and
+            no ``vocabulary``, or another parameter out of its range.
     """
     if chunk < 1:
         raise BadInputError(f"chunks of {chunk} positions", fix="Take at least 1.")
@@ -281,6 +280,8 @@ def head_loss(
     for name, term in terms.items():
         _check_rows(name, term.rows, len(hidden))
         term.check(width)
+        if isinstance(term, DenseDivergence):
+            shared_vocabulary(len(weight), len(term.weight), vocabulary)
     plan = _Plan(terms, [float(factors[name]) for name in terms], chunk, width, torch.is_grad_enabled())
     total, sums = _FusedHead.apply(hidden, weight, bias, plan)  # type: ignore[no-untyped-call]
     return HeadLoss(total, dict(zip(terms, sums.unbind(), strict=True)))

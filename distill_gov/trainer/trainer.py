@@ -138,7 +138,8 @@ class DistillationTrainer(Trainer):
         self._fused = head_is_last(model)
         self._counts: dict[str, float] | None = None
         self._window = _Window(self.objective.ever, args.device)
-        self._step_loss, self._grad_norm = torch.zeros((), device=args.device), None
+        self._step_loss = torch.zeros((), device=args.device)
+        self._grad_norm: Any = None
         self._step_batches: Sequence[Mapping[str, Any]] = []
         by_queue = "calibration" in self.objective.ever and args.losses.calibration_by != "brier"
         self.queue = DecisionQueue(args.losses.queue) if by_queue else None

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def replace_tokens(ids: Sequence[int]) -> Any:
 
 
 def test_a_term_of_weight_0_is_absent(tmp_path: Path) -> None:
-    for name in LOSSES:
+    for name in ("soft_text", "calibration"):
         run = trainer(tmp_path, options={"logging_steps": 1}, **{**LOSSES, name: 0.0})
         run.train()
         [row] = run.history
@@ -254,7 +255,7 @@ def test_padded_vocabularies_are_cut_to_the_tokens_that_exist(tmp_path: Path) ->
     wide = build_model(8, vocabulary=VOCABULARY + 32)
     with pytest.raises(BadInputError, match="heads of"):
         trainer(tmp_path, teacher=wide, options={"soft": "online"})
-    real = VOCABULARY - 8
+    real = VOCABULARY - 4
     run = trainer(tmp_path, teacher=wide, options={"soft": "online", "vocabulary": real})
     loss = run.compute_loss(run.model, batch(ROWS))
     loss.backward()
@@ -322,13 +323,18 @@ def train(settings: TrainSettings, scratch: Path | None = None, *, kill: int = 0
     return model, history
 
 
+@cache
+def uninterrupted() -> tuple[Any, list[dict[str, Any]]]:
+    return train(SETTINGS)
+
+
 def equal(one: Any, other: Any) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("kill", [2, 4, 8, 15])
+@pytest.mark.parametrize("kill", [2, 8])
 def test_a_killed_training_goes_on_as_if_nothing_had_been(kill: int, tmp_path: Path) -> None:
-    model, history = train(SETTINGS)
+    model, history = uninterrupted()
     scratch = tmp_path / "scratch"
     with pytest.raises(_KillError):
         train(SETTINGS, scratch, kill=kill)
@@ -352,11 +358,12 @@ def test_a_checkpoint_that_was_not_finished_is_passed_over_and_a_damaged_one_ref
         train(SETTINGS, scratch, kill=8)
     last = scratch / "stage-0" / "checkpoint-6"
     (last / "complete.json").unlink()
-    assert train(SETTINGS, scratch)[1] == train(SETTINGS)[1]
+    assert train(SETTINGS, scratch)[1] == uninterrupted()[1]
     with pytest.raises(_KillError):
         train(SETTINGS, scratch, kill=8)
     weights = last / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    held = weights.read_bytes()
+    weights.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
     with pytest.raises(HashMismatchError, match="damaged"):
         train(SETTINGS, scratch)
 
@@ -388,7 +395,7 @@ STAGES = TrainSettings(
 GOLD = [replace(example("gold", 4, 6), gold=True, truth=True)]
 
 
-@pytest.mark.parametrize("kill", [3, 9, 11])
+@pytest.mark.parametrize("kill", [3, 11])
 def test_stages_run_in_order_and_are_resumed(kill: int, tmp_path: Path) -> None:
     rows, teacher = [*MANY, *GOLD], build_model(8, layers=4)
     model, history = train(STAGES, rows=rows, teacher=teacher)
@@ -542,18 +549,25 @@ t.in_processes(path, kind, rank)
 def in_processes(path: Path, kind: str, rank: int) -> None:
     """What each process of a distributed run does: two steps over all rows, the weights and the log to files."""
     single = "RANK" not in os.environ
-    given: dict[str, Any] = {"ddp": {}, "queue": {"calibration_by": "mmce", "hints": 0.5}}[kind]
+    given: dict[str, Any] = {"ddp": {}, "queue": {"calibration_by": "mmce", "hints": 0.1}}[kind]
     teacher = None
     if kind == "queue":
         from transformers import LlamaConfig, LlamaForCausalLM
 
         torch.manual_seed(3)
         teacher = LlamaForCausalLM(
-            LlamaConfig(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+            LlamaConfig(
+                vocab_size=VOCABULARY,
+                hidden_size=48,
+                intermediate_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                initializer_range=0.3,
+            )
         )
     run = trainer(
         path / f"{kind}-{rank}-{single}", MANY[:8], batch=4 if single else 2, accumulate=2, teacher=teacher,
-        options={"max_steps": 2, "logging_steps": 1, "ddp_backend": None if single else "gloo", "learning_rate": 0.1,
+        options={"max_steps": 2, "logging_steps": 1, "ddp_backend": None if single else "gloo", "learning_rate": 1e-3,
                  "train_sampling_strategy": "sequential"},
         **given,
     )  # fmt: skip
@@ -591,5 +605,6 @@ def test_two_processes_are_one(kind: str, tmp_path: Path) -> None:
         for mine, its in zip(one["history"], two["history"], strict=True):
             assert its == pytest.approx(mine, rel=1e-4, abs=1e-6)
         if one["queue"] is not None:
+            assert len(one["queue"]) > 0
             mine, its = (np.sort(found["queue"][:, 0].numpy()) for found in (one, two))
             np.testing.assert_allclose(its, mine, rtol=1e-4, atol=1e-5)

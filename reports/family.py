@@ -204,7 +204,7 @@ FAMILY_HEAD = ("Student", "Verdict", "Parameters", "Tokens/s", "Last token p50",
 
 def family_rows(family: Family) -> list[tuple[str, ...]]:
     """One row a student, with the columns of :data:`FAMILY_HEAD`."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for s in family.students:
         word = f"{s.headline.icon} {s.headline.state}{' (simulated)' if s.simulated and s.headline.state == 'PASSED' else ''}"
         rows.append(
@@ -239,7 +239,7 @@ def _gate_names(family: Family) -> list[str]:
 
 def family_charts(family: Family) -> tuple[tuple[str, str], ...]:
     """Caption and chart of each gate on the holdout that is charted, against size and against speed."""
-    found = []
+    found: list[tuple[str, str]] = []
     for name in [g for g in _gate_names(family) if _is_charted(family, g)][:_CHARTED]:
         measured = [(s, g) for s in family.students for g in s.gates if g.gate == name and g.interval is not None]
         for axis, points in (("parameters", _points(measured, by_size=True)), ("tokens/s", _points(measured, by_size=False))):

@@ -79,6 +79,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
         ),
         **_files(project),
         **teaching_inputs(run),
+        **({"student of the family": project.student_name} if project.student_name else {}),
     }
     path = layout.manifest("evaluate")
     if before := done_before(path, inputs):

@@ -72,7 +72,7 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
                 "evaluate": s.evaluate.model_dump(mode="json"),
                 "suites": s.suites,
                 "only": list(only) if only is not None else None,
-                "teacher": s.teacher.model_dump(mode="json"),
+                "teacher": s.teacher.shaping(),
                 "student": s.student.model_dump(mode="json"),
                 "seed": s.seed,
             }

@@ -249,6 +249,36 @@ def run_(policy: PolicyFile = None, directory: Directory = HERE, run: RunName = 
 
 
 @app.command()
+def family(
+    students: Annotated[
+        list[str] | None, typer.Option("--student", metavar="NAME", help="Only this student of the family; repeatable.")
+    ] = None,
+    policy: PolicyFile = None,
+    directory: Directory = HERE,
+    run: RunName = "r1",
+    as_json: AsJson = False,
+) -> int:
+    """Train, measure and judge every student under `students:` on one teaching set, each in a run of its own (r1-small ...).
+
+    Ends with the worst student's code.
+    """
+    from distill_gov.family import train_family
+    from distill_gov.tables import family_table
+    from reports import family_object, read_family
+
+    project = _open(directory)
+    base = project.run(run)
+    _, code = train_family(project, base, students or [], policy, on_stderr(), failed)
+    found = read_family(base.layout, project.policy_path(policy).stem)
+    if found is None:
+        return code
+    if as_json:
+        return _show(as_json, family_object(found), "", code)
+    _print(family_table(found))
+    return _show(as_json, {}, "\n".join(line for line in (found.of_many, f"family: {base.layout.family}") if line), code)
+
+
+@app.command()
 def promote(
     policy: PolicyFile = None,
     alias: Annotated[str, typer.Option("--alias", metavar="ALIAS", help="What shall stand for the student.")] = "production",

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.progress import NoProgress, Progress
 from distill_gov.records.digest import digest_file, digest_tree
-from distill_gov.records.errors import BadModelError, BadSchemaError, HashMismatchError, MissingFileError, NotSealedError
+from distill_gov.records.errors import (
+    BadInputError,
+    BadModelError,
+    BadSchemaError,
+    HashMismatchError,
+    MissingFileError,
+    NotSealedError,
+)
+from distill_gov.records.families import Member, member_of
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import ProjectLayout, RunLayout
 from distill_gov.records.ledger import Ledger, LedgerEntry
@@ -43,6 +53,8 @@ class Project:
     def __init__(self, layout: ProjectLayout, settings: DistillSettings) -> None:
         self.layout, self.settings = layout, settings
         self.ledger = Ledger(layout.ledger)
+        self.student_name = ""
+        """Which student of a family ``settings.student`` is; empty for the one that ``distill.yaml`` calls so."""
 
     @classmethod
     def open(cls, root: Path) -> Project:
@@ -67,6 +79,26 @@ class Project:
 
     def run(self, name: str = "r1") -> Run:
         return Run(self, self.layout.run(name))
+
+    def of_student(self, name: str) -> Project:
+        """The same project, its tools shared, with a student of the family for its student.
+
+        Raises:
+            BadInputError: ``distill.yaml`` lists no such student.
+        """
+        known = self.settings.students
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            listed = f"One of {', '.join(known)}." if known else "List them under `students:`."
+            raise BadInputError(
+                f"no student of the family is called `{name}`",
+                where="distill.yaml: students",
+                fix=f"Did you mean `{near[0]}`?" if near else listed,
+            )
+        own = copy.copy(self)
+        own.settings = self.settings.model_copy(update={"student": known[name]})
+        own.student_name = name
+        return own
 
     # -- the seal ---------------------------------------------------------------------------------------------------------
 
@@ -231,11 +263,26 @@ class Run:
 
         remove_unfinished(self.layout.root)
 
+    @cached_property
+    def member(self) -> Member | None:
+        """What the run shares with others of a family; None where its teaching set is its own."""
+        return member_of(self.project.ledger.entries(), self.layout.name)
+
+    @cached_property
+    def own(self) -> Project:
+        """The project as this run's training and evaluation see it: with the student that the run is for."""
+        return self.project if self.member is None else self.project.of_student(self.member.student)
+
     def build(self, *, progress: Progress | None = None, review: int | None = None) -> StageManifest:
-        """Build the teaching set; with ``review``, so many of its rows go out, and ``train`` waits for a reviewer's answers."""
+        """Build the teaching set; with ``review``, so many of its rows go out, and ``train`` waits for a reviewer's answers.
+
+        A run of a family takes its teaching set over from the run that it shares it with.
+        """
         from distill_gov.stages.build import build
 
         self._tidy()
+        if self.member is not None:
+            return self.share(self.project.run(self.member.of), self.member.student)
         return build(self.project, self, progress or NoProgress(), review)
 
     def import_review(self, file: Path, reviewer: str) -> StageManifest:
@@ -245,17 +292,26 @@ class Run:
         self._tidy()
         return import_review(self.project, self, file, reviewer)
 
+    def share(self, source: Run, student: str) -> StageManifest:
+        """Take over another run's teaching set, to train a student of the family on it."""
+        from distill_gov.stages.shared import share
+
+        self._tidy()
+        manifest = share(self.project, source, self, student)
+        self.__dict__.pop("member", None), self.__dict__.pop("own", None)
+        return manifest
+
     def train(self, *, progress: Progress | None = None) -> StageManifest:
         from distill_gov.stages.train import train
 
         self._tidy()
-        return train(self.project, self, progress or NoProgress())
+        return train(self.own, self, progress or NoProgress())
 
     def evaluate(self, *, progress: Progress | None = None, only: Sequence[str] | None = None) -> StageManifest:
         from distill_gov.stages.evaluate import evaluate
 
         self._tidy()
-        return evaluate(self.project, self, progress or NoProgress(), only)
+        return evaluate(self.own, self, progress or NoProgress(), only)
 
     def gate(self, policy: str | Path | None = None, subject: str = "student", *, progress: Progress | None = None) -> Verdict:
         from distill_gov.stages.gate import gate
@@ -275,6 +331,13 @@ class Run:
             step.advance()
             page: Path = write_report(self.layout, path.stem, path=target)
             step.advance()
+        return page
+
+    def family_page(self, policy: str | Path | None = None) -> Path:
+        """Write what came of the students that share this run's teaching set."""
+        from reports import write_family
+
+        page: Path = write_family(self.layout, self.project.policy_path(policy).stem)
         return page
 
     def audit(self, sample: int = 20) -> Path:

@@ -11,9 +11,10 @@ from rich.text import Text
 from gates.plan import Plan, PlanRow
 from gates.policy import Policy
 from gates.verdict import GateOutcome, Verdict
+from reports.family import Family, family_head, family_rows
 from reports.wording import ABSENT, MARKS, amount, bound_of, must_be, unit_of
 
-__all__ = ["gates_table", "plan_table"]
+__all__ = ["family_table", "gates_table", "plan_table"]
 
 _STYLES = {"good": "green", "bad": "red", "open": "yellow"}
 
@@ -49,6 +50,15 @@ def _gate_cells(outcome: GateOutcome, rules: Mapping[str, str]) -> tuple[str | T
         f"{measured.n_scored:,}",
         shown,
     )
+
+
+def family_table(family: Family) -> Table:
+    """One row a student: verdict, size, speed, and what each gate measured."""
+    # What each was made of is on the page; a terminal has no room for it.
+    table = _table(*family_head(family)[:-1])
+    for student, row in zip(family.students, family_rows(family), strict=True):
+        table.add_row(*row[:-1], style=_STYLES[student.headline.tone])
+    return table
 
 
 def plan_table(plan: Plan) -> Table:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
+from scipy.special import stdtrit
 
 from distill_gov.records.errors import BadInputError
 from distill_gov.records.settings import Settings, load_settings
@@ -134,8 +136,8 @@ class Speed:
     first_token_p95: Estimate | None
     last_token_p50: Estimate | None
     last_token_p95: Estimate | None
-    tokens_per_s: float | None
-    """Tokens of all answers by the time of all requests."""
+    tokens_per_s: Estimate | None
+    """Tokens of all answers by the time of all requests; 95 % two-sided, no bounds of a single request."""
     cost_per_request: float | None
     """Mean, in ``currency``; None where one request has no cost, or one errored."""
     currency: str
@@ -144,11 +146,11 @@ class Speed:
     def facts(self) -> dict[str, Any]:
         """The same as flat JSON values, without what is not known: a quantile, and its ``_low`` and ``_high``."""
         found: dict[str, Any] = {"n": self.n}
-        for name in ("first_token_p50", "first_token_p95", "last_token_p50", "last_token_p95"):
+        for name in ("first_token_p50", "first_token_p95", "last_token_p50", "last_token_p95", "tokens_per_s"):
             one: Estimate | None = getattr(self, name)
             if one is not None:
                 found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
-        found |= {"tokens_per_s": self.tokens_per_s, "cost_per_request": self.cost_per_request, **asdict(self.footprint)}
+        found |= {"cost_per_request": self.cost_per_request, **asdict(self.footprint)}
         if self.cost_per_request is not None:
             found["currency"] = self.currency
         return {name: value for name, value in found.items() if value is not None}
@@ -198,10 +200,19 @@ def _quantile(results: Sequence[CaseResult], timing: str, q: float) -> Estimate 
         return None
 
 
-def _rate(results: Sequence[CaseResult]) -> float | None:
+def _rate(results: Sequence[CaseResult]) -> Estimate | None:
+    """Ratio of two totals. Its variance is that of the residuals from it (W. G. Cochran 1977, "Sampling Techniques", 6.4: the
+    ratio estimator), its interval Student's."""
     pairs = [(r.timings[TOKENS], r.timings[LAST_TOKEN]) for r in results if {TOKENS, LAST_TOKEN} <= r.timings.keys()]
-    seconds = sum(time for _, time in pairs)
-    return sum(tokens for tokens, _ in pairs) / seconds if seconds > 0 else None
+    n, seconds = len(pairs), sum(time for _, time in pairs)
+    if not seconds > 0:
+        return None
+    rate = sum(tokens for tokens, _ in pairs) / seconds
+    if n < 2:
+        return Estimate(rate, None, None)
+    residuals = sum((tokens - rate * time) ** 2 for tokens, time in pairs)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(n / (n - 1) * residuals) / seconds
+    return Estimate(rate, max(0.0, rate - half), rate + half)
 
 
 def _mean_cost(results: Sequence[CaseResult]) -> float | None:

@@ -11,10 +11,13 @@ from typing import Any
 _HOME = {
     "RunRecord": "queries",
     "audit_object": "audit",
+    "family_object": "family",
     "read_audit": "audit",
+    "read_family": "family",
     "read_run": "queries",
     "run_command": "launch",
     "write_audit": "audit",
+    "write_family": "family",
     "write_model_card": "model_card",
     "write_report": "static",
 }

@@ -14,6 +14,7 @@ st.navigation(
         st.Page("app_pages/gates.py", title="Gates", icon=":material/rule:"),
         st.Page("app_pages/teaching_set.py", title="Teaching set", icon=":material/filter_alt:"),
         st.Page("app_pages/reliability.py", title="Reliability", icon=":material/show_chart:"),
+        st.Page("app_pages/family.py", title="Family", icon=":material/account_tree:"),
         st.Page("app_pages/measured.py", title="What else", icon=":material/table_chart:"),
         st.Page("app_pages/ledger.py", title="Ledger", icon=":material/link:"),
     ]

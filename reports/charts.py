@@ -7,13 +7,14 @@ Labels are escaped; a chart holds no text of a model.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from reports.markup import text
 from reports.record import GateRow, Interval, Reliability
-from reports.wording import amount
+from reports.wording import amount, size
 
-__all__ = ["interval_chart", "on_paper", "reliability_diagram"]
+__all__ = ["Point", "interval_chart", "on_paper", "reliability_diagram", "scatter"]
 
 _FONT = "font-family=\"ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\""
 
@@ -69,6 +70,78 @@ def reliability_diagram(table: Reliability, *, ident: str) -> str:
         f'<g transform="translate(10 {top + side / 2}) rotate(-90)">{_words(0, 0, "share that is right", anchor="middle")}</g>',
     ]
     return _svg(width, height, title, f"{words}. The dashed diagonal is perfect calibration.", ident, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A subject in two directions; each value with the bounds of its interval, None where there is none."""
+
+    name: str
+    along: tuple[float, float | None, float | None]
+    up: tuple[float, float | None, float | None]
+
+
+def scatter(points: Sequence[Point], *, title: str, along: str, unit: str, difference: bool, limit: float, ident: str) -> str:
+    """Quality upwards against a cost to the right, on a logarithmic scale, with intervals in both directions.
+
+    Args:
+        points: at least one; what lies along is positive.
+        along: what that is.
+        unit: the quality's.
+        difference: whether the quality is a difference.
+        limit: what the quality is held against.
+        ident: unique on the page.
+    """
+    width, height, left, top, wide, tall = 380, 300, 64, 26, 296, 214
+    shown = [v for p in points for v in p.along if v is not None and v > 0]
+    x = _scale(shown, left, left + wide, logarithmic=True)
+    heights = [v for p in points for v in p.up if v is not None]
+    y = _scale([*heights, limit], top + tall, top, logarithmic=False)
+    parts = [
+        f'<rect x="{left}" y="{top}" width="{wide}" height="{tall}" fill="none" stroke="currentColor" stroke-opacity=".25"/>',
+        _line(left, y(limit), left + wide, y(limit), opacity=0.7, dash="4 3"),
+    ]
+    labels = sorted({min(heights), max(heights)})
+    places = _apart([-y(v) for v in labels], 12, -(top + tall), -top)
+    parts += [
+        _words(left - 6, 3.5 - at, amount(v, unit, difference=difference), anchor="end", opacity=0.7)
+        for v, at in zip(labels, places, strict=True)
+    ]
+    parts.append(_words(left + wide, y(limit) - 4, "limit", anchor="end", opacity=0.8))
+    ordered = sorted(points, key=lambda p: p.along[0])
+    for number, point in enumerate(ordered):
+        at, level = x(point.along[0]), y(point.up[0])
+        low, high = (point.up[0] if bound is None else bound for bound in point.up[1:])
+        parts.append(_line(at, y(low), at, y(high), opacity=0.85, width=2))
+        if point.along[1] is not None and point.along[2] is not None:
+            ends = [x(max(bound, min(shown))) for bound in point.along[1:] if bound is not None]
+            parts.append(_line(ends[0], level, ends[1], level, opacity=0.6, width=1.5))
+        # Names of neighbours stand on either side of their dots.
+        side = "end" if at > left + wide / 2 else "start"
+        parts += [
+            _dot(at, level),
+            _words(
+                at + (8 if side == "start" else -8), level + (-8 if number % 2 else 14), point.name, anchor=side, weight=600
+            ),
+        ]
+    for place, point in zip(_apart([x(p.along[0]) for p in ordered], 46, left, left + wide), ordered, strict=True):
+        parts.append(_words(place, top + tall + 15, size(point.along[0]), anchor="middle", opacity=0.7))
+    parts.append(_words(left + wide / 2, height - 8, f"{along}, logarithmic", anchor="middle"))
+    words = "; ".join(f"{p.name}: {size(p.along[0])} {along}, {amount(p.up[0], unit, difference=difference)}" for p in ordered)
+    return _svg(width, height, title, words, ident, parts)
+
+
+def _scale(values: Sequence[float], start: float, end: float, *, logarithmic: bool) -> Callable[[float], float]:
+    """From values to places between two ends, with some room beside the outermost."""
+    shown = [math.log(v) for v in values] if logarithmic else list(values)
+    low, high = min(shown), max(shown)
+    room = 0.12 * (high - low) or 0.5
+
+    def place(value: float) -> float:
+        v = math.log(value) if logarithmic else value
+        return start + (end - start) * (v - low + room) / (high - low + 2 * room)
+
+    return place
 
 
 def on_paper(chart: str) -> str:

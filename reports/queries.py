@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from distill_gov.records.books import DECISION_FORMAT, StageBalance, differing_stage
 from distill_gov.records.errors import BadInputError, MalformedFileError
 from distill_gov.records.files import read_parquet
+from distill_gov.records.holdouts import students_measured
 from distill_gov.records.layout import STAGES, RunLayout
 from distill_gov.records.manifest import StageManifest, read_manifest
 from distill_gov.records.purges import Purges, purge_notes
@@ -76,6 +79,7 @@ from reports.wording import (
     estimand_of,
     must_be,
     not_shown,
+    rate_in_words,
     size,
     unit_of,
 )
@@ -172,7 +176,13 @@ def read_run(run: RunLayout, policy: str = "gates") -> RunRecord:
         reliability=reliability,
         summaries=summaries,
         ledger=ledger,
+        students_measured=_measured_students(ledger.content, manifests["evaluate"].content),
     )
+
+
+def _measured_students(ledger: LedgerView | None, evaluated: StageManifest | None) -> int | None:
+    holdout = evaluated.inputs.get("holdout", "") if evaluated else ""
+    return len(students_measured(ledger.entries, holdout)) if ledger and holdout else None
 
 
 def _purged(run: RunLayout, purges: Purges | None, ledger: LedgerView | None, evaluated: StageManifest | None) -> list[str]:
@@ -453,7 +463,27 @@ class _StudentFact:
     teacher_parameters: int | None = None
 
 
-_TERMS = ("loss", "soft", "hard", "calibration", "format")
+_Logged = dict[str, float | str | None]
+"""A row of the training's log: ``stage``, ``step``, ``loss``, every term and, as ``weighted.<term>``, what it counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeFact:
+    layers: list[int]
+    base_layers: int
+    width: dict[str, int]
+    from_: Annotated[str, Field(alias="from")]
+
+
+def _made(fact: _MadeFact | None) -> str:
+    if fact is None:
+        return ""
+    if fact.from_ == "pretrained":
+        return "a pretrained model, as it was"
+    sizes = ", ".join(f"{name.replace('_', '-')} {n:,}" for name, n in fact.width.items() if name != "head_dim")
+    if fact.from_ == "random":
+        return f"random weights; {sizes}"
+    return f"layers {', '.join(map(str, fact.layers))} of {fact.base_layers}; {sizes}"
 
 
 def _training(manifest: StageManifest) -> Part[Training]:
@@ -461,22 +491,37 @@ def _training(manifest: StageManifest) -> Part[Training]:
     if student is None:
         return Part()
     temperature: dict[str, float] = _fact(manifest, "temperature", dict[str, float]) or {}
-    losses: list[dict[str, float | None]] = _fact(manifest, "losses", list[dict[str, float | None]]) or []
-    terms = []
-    for term in _TERMS:
-        values = [x for row in losses if (x := row.get(term)) is not None]
-        if values:
-            terms.append((term, f"{values[0]:.3f}", f"{values[-1]:.3f}"))
+    losses: list[_Logged] = _fact(manifest, "losses", list[_Logged]) or []
+    stages = [
+        [row for row in losses if row.get("stage", "") == name]
+        for name in dict.fromkeys(row.get("stage", "") for row in losses)
+    ]
     return Part(
         Training(
             parameters=size(student.parameters),
             layers=str(student.layers or ABSENT),
             teacher_parameters=size(student.teacher_parameters),
             temperatures=tuple((field, f"{t:.3f}") for field, t in sorted(temperature.items())),
-            losses=tuple(terms),
-            steps=int(losses[-1].get("step") or 0) if losses else 0,
+            losses=tuple(line for rows in stages for line in _terms(rows, named=len(stages) > 1)),
+            steps=sum(int(rows[-1].get("step") or 0) for rows in stages),
+            count=student.parameters,
+            made=_made(_fact(manifest, "made", _MadeFact)),
         )
     )
+
+
+def _terms(rows: Sequence[_Logged], *, named: bool) -> Iterator[tuple[str, str, str, str]]:
+    """Of one stage: each term, its first and its last value, and its share of the loss at the end."""
+    keys = dict.fromkeys(key for row in rows for key in row if key not in ("stage", "step") and "." not in key)
+    stage = f"{rows[0].get('stage')}: " if named else ""
+    for term in keys:
+        values = [x for row in rows if isinstance(x := row.get(term), float | int)]
+        if not values:
+            continue
+        counted, whole = rows[-1].get(f"weighted.{term}"), rows[-1].get("loss")
+        told = isinstance(counted, float | int) and isinstance(whole, float | int) and whole > 0
+        share = f"{100 * float(counted or 0) / float(whole or 1):.1f} %" if told else ""
+        yield f"{stage}{term}", f"{values[0]:.3f}", f"{values[-1]:.3f}", share
 
 
 def _baselines(manifest: StageManifest, measured: Sequence[Measurement]) -> Part[Baselines]:
@@ -520,6 +565,8 @@ class _SpeedFact:
     last_token_p95_low: float | None = None
     last_token_p95_high: float | None = None
     tokens_per_s: float | None = None
+    tokens_per_s_low: float | None = None
+    tokens_per_s_high: float | None = None
     peak_rss_bytes: int | None = None
     cost_per_request: float | None = None
     currency: str = ""
@@ -531,6 +578,10 @@ class _SpeedFact:
         value = getattr(self, name)
         low, high = (amount(getattr(self, f"{name}_{end}"), "s") for end in ("low", "high"))
         return amount(value, "s") + (f" ({low} to {high})" if (low, high) != (ABSENT, ABSENT) else "")
+
+    @property
+    def rate(self) -> tuple[float, float | None, float | None] | None:
+        return None if self.tokens_per_s is None else (self.tokens_per_s, self.tokens_per_s_low, self.tokens_per_s_high)
 
 
 def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
@@ -546,11 +597,13 @@ def _speed(manifest: StageManifest) -> Part[tuple[SpeedRow, ...]]:
                 fact.within("first_token_p95"),
                 fact.within("last_token_p50"),
                 fact.within("last_token_p95"),
-                ABSENT if fact.tokens_per_s is None else f"{fact.tokens_per_s:.3g}",
+                rate_in_words(fact.rate),
                 size(fact.peak_rss_bytes, "B"),
                 ABSENT if fact.cost_per_request is None else f"{1000 * fact.cost_per_request:.2g} {fact.currency} per 1,000",
                 size(fact.parameters),
                 size(fact.bytes, "B"),
+                fact.rate,
+                fact.parameters,
             )
             for subject, fact in facts.items()
         )

@@ -132,9 +132,13 @@ class Training:
     layers: str
     teacher_parameters: str
     temperatures: tuple[tuple[str, str], ...]
-    losses: tuple[tuple[str, str, str], ...]
-    """Term, first and last value."""
+    losses: tuple[tuple[str, str, str, str], ...]
+    """Term, first and last value, and its share of the loss at the end; no share where that was not logged."""
     steps: int
+    count: int | None = None
+    """Parameters as a number."""
+    made: str = ""
+    """What the student was made of, in words; empty where it is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,10 @@ class SpeedRow:
     """Of one request, at the prices of the project's own file."""
     parameters: str
     bytes: str
+    rate: tuple[float, float | None, float | None] | None = None
+    """Tokens a second as numbers: value, low, high; bounds are None where too few requests were timed."""
+    count: int | None = None
+    """Parameters as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +294,8 @@ class RunRecord:
     """For each calibration gate: the subject judged, then those it is compared with."""
     summaries: Part[tuple[SummaryTable, ...]]
     ledger: Part[LedgerView]
+    students_measured: int | None = None
+    """Students measured on this run's holdout by now, in whatever run; None where it is not known."""
 
     @property
     def gates_that_hold(self) -> str:

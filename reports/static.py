@@ -84,6 +84,7 @@ def _identity(record: RunRecord) -> Html:
         [
             ("Gates that hold", record.gates_that_hold),
             ("Attempt on this holdout", f"{v.attempt} of {v.max_attempts}"),
+            ("Students measured on it by now", ABSENT if record.students_measured is None else record.students_measured),
             ("Evaluations that opened it", ABSENT if v.openings is None else f"{v.openings} of {v.max_openings}"),
             ("Subject judged", f"{v.subject_name} {short_digest(v.subject)}"),
             ("Policy", f"{v.policy} {short_digest(v.policy_digest)}"),
@@ -306,7 +307,7 @@ def _worth(record: RunRecord) -> Html:
                 (
                     _two(r.subject, f"{r.n} requests"),
                     *(_timed(time) for time in (r.first_token_p50, r.first_token_p95, r.last_token_p50, r.last_token_p95)),
-                    r.tokens_per_s,
+                    _timed(r.tokens_per_s),
                     r.memory,
                     r.cost,
                     _two(r.parameters, r.bytes),
@@ -406,11 +407,13 @@ def _redaction(r: RedactionSummary) -> str:
 
 def _training(t: Training) -> str:
     rows = [("Student", f"{t.parameters} parameters, {t.layers} layers"), ("Teacher", f"{t.teacher_parameters} parameters")]
+    rows += [("Made of", t.made)] if t.made else []
     rows += [(f"Temperature, {field}", value) for field, value in t.temperatures]
     facts = definition_list(rows)
     if not t.losses:
         return facts
-    return facts + table(f"Loss terms over {t.steps:,} steps.", ("Term", "First", "Last"), t.losses, numeric=(1, 2))
+    header = ("Term", "First", "Last", "Of the loss, last")
+    return facts + table(f"Loss terms over {t.steps:,} steps.", header, t.losses, numeric=(1, 2, 3))
 
 
 def _subjects(record: RunRecord) -> Html:

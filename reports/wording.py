@@ -24,6 +24,7 @@ __all__ = [
     "estimand_of",
     "must_be",
     "not_shown",
+    "rate_in_words",
     "short_digest",
     "size",
     "threshold",
@@ -154,6 +155,14 @@ def short_digest(digest: str) -> str:
     """A digest's first twelve hex digits, for reading aloud; pages give the whole one once."""
     algorithm, colon, value = digest.partition(":")
     return f"{algorithm}:{value[:12]}…" if colon and len(value) > 12 else digest
+
+
+def rate_in_words(rate: tuple[float, float | None, float | None] | None) -> str:
+    """Tokens a second, with the interval where there is one."""
+    if rate is None:
+        return ABSENT
+    value, low, high = rate
+    return f"{value:.3g}" + (f" ({low:.3g} to {high:.3g})" if low is not None and high is not None else "")
 
 
 def size(n: float | None, suffix: str = "") -> str:

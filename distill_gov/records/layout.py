@@ -185,7 +185,7 @@ class RunLayout:
     def is_page(self, path: Path) -> bool:
         """Whether a page of that name may lie there; its content is derived and proves nothing."""
         named = path.name.removeprefix("report.").removesuffix(".html")
-        known = [self.report(), self.audit, self.model_card, *([self.report(named)] if _is_name(named) else [])]
+        known = [self.report(), self.audit, self.model_card, self.family, *([self.report(named)] if _is_name(named) else [])]
         return path in known
 
     def report(self, policy: str | None = None) -> Path:
@@ -196,6 +196,11 @@ class RunLayout:
     def audit(self) -> Path:
         """The audit of the teaching set."""
         return self.pages / "audit.html"
+
+    @property
+    def family(self) -> Path:
+        """What came of the students that share this run's teaching set."""
+        return self.pages / "family.html"
 
     @property
     def model_card(self) -> Path:

@@ -98,7 +98,7 @@ def read_tensors(path: Path, *, format: str) -> Tensors:
         raise _damaged(path)
     start, end = (8 + place for place in found[0].span(1))
     digest = hashlib.sha256(data[:start].tobytes() + _BLANK)
-    digest.update(np.asarray(data[end:]))
+    digest.update(data[end:].data)
     if digest.hexdigest().encode() != found[0].group(1):
         raise HashMismatchError(
             "damaged: its content is not that of its own SHA-256", where=str(path), fix="Restore the file, or build again."

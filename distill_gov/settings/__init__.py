@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distill_gov.settings.distill import DistillSettings
 from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, JudgeSettings
-from distill_gov.settings.student import StudentSettings
+from distill_gov.settings.student import StudentSettings, WidthSettings
 from distill_gov.settings.teacher import RoutingSettings, TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import HintSettings, LoraSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
@@ -26,4 +26,5 @@ __all__ = [
     "TeachingSettings",
     "TrainSettings",
     "Weight",
+    "WidthSettings",
 ]

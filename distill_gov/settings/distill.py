@@ -44,6 +44,9 @@ class DistillSettings(Settings):
     sampling: SamplingSettings | None = None
     """All traces that pass the filters are taught where it is left out."""
     student: StudentSettings = StudentSettings()
+    students: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")], StudentSettings] = Field(default_factory=dict)
+    """A family of students from one teaching set, by name; ``distill-gov family`` makes a run of each.
+    Of ``student`` they take nothing over."""
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     policy: str = "gates.yaml"

@@ -88,7 +88,7 @@ class StageSettings(Settings):
 
 
 class LoraSettings(Settings):
-    """Low-rank adapters (Hu et al. 2021) in place of the weights themselves; merged into them at the end. Needs the extra ``lora``."""
+    """Low-rank adapters (Hu et al. 2021), trained in place of the weights and merged into them at the end; extra ``lora``."""
 
     rank: int = Field(default=8, ge=1)
     alpha: float = Field(default=16.0, gt=0)

@@ -72,13 +72,14 @@ def evaluate(project: Project, run: Run, progress: Progress, only: Sequence[str]
                 "evaluate": s.evaluate.model_dump(mode="json"),
                 "suites": s.suites,
                 "only": list(only) if only is not None else None,
-                "teacher": s.teacher.model_dump(mode="json"),
+                "teacher": s.teacher.shaping(),
                 "student": s.student.model_dump(mode="json"),
                 "seed": s.seed,
             }
         ),
         **_files(project),
         **teaching_inputs(run),
+        **({"student of the family": project.student_name} if project.student_name else {}),
     }
     path = layout.manifest("evaluate")
     if before := done_before(path, inputs):

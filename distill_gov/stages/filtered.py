@@ -203,7 +203,7 @@ class Filtering:
         pairs = list(zip(items, decided, strict=True))
         left = {item.trace for item, one in pairs if item.id not in thoughts and one.deciding is None}
         alone = {item.id for item in items if item.id in thoughts and item.trace not in left}
-        rule = Filter[AnswerItem]("answer/rationale", "1", lambda i: [Tag("without_answer")] if i.id in alone else [])
+        rule: Filter[AnswerItem] = Filter("answer/rationale", "1", lambda i: [Tag("without_answer")] if i.id in alone else [])
         self._start([rule])
         return [Decided((*one.fired, *rule(item))) for item, one in pairs]
 
@@ -218,7 +218,7 @@ class Filtering:
             if one.deciding is None and i.id not in thoughts
         ]
         surplus = too_alike(left, policy)
-        rule = Filter[AnswerItem]("answer/diversity", "1", lambda i: [Tag(surplus[i.id])] if i.id in surplus else [])
+        rule: Filter[AnswerItem] = Filter("answer/diversity", "1", lambda i: [Tag(surplus[i.id])] if i.id in surplus else [])
         self._start([rule])
         return [Decided((*one.fired, *rule(item))) for item, one in zip(items, decided, strict=True)]
 

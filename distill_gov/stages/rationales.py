@@ -1,7 +1,7 @@
 """Rationales: the reasoning that traces bring along, taught as rows of their own beside the answers.
 
-A student that writes a rationale first is slow; one that was taught to write it behind another prompt is not, for when it runs it
-is only asked for the answer (Hsieh et al. 2023, "Distilling Step-by-Step!", arXiv:2305.02301).
+A student that writes a rationale first is slow; one that was taught to write it behind another prompt is not, for when it
+runs it is only asked for the answer (Hsieh et al. 2023, "Distilling Step-by-Step!", arXiv:2305.02301).
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_file
 from distill_gov.records.errors import HashMismatchError
+from distill_gov.records.holdouts import MEASURED, SEALED, same_holdout, students_measured
 from distill_gov.records.layout import RatingsKind
 from distill_gov.records.ledger import Ledger
 from distill_gov.records.manifest import StageManifest, write_manifest
-from distill_gov.records.purges import SEAL_BROKEN
 from distill_gov.records.verify import verify_files
 from evals.holdout import OPENED
 
@@ -48,9 +48,6 @@ HOLDOUT, FORMAT_SUITE, RATINGS = "holdout", "format", "ratings"
 
 EVALUATION = "evaluate"
 """The purpose with which an evaluation opens the holdout."""
-
-SEALED, MEASURED = "holdout.sealed", "student.measured"
-"""Events of the ledger."""
 
 _TOOLS = (
     "distill-gov",
@@ -153,8 +150,7 @@ def attempts(ledger: Ledger, student: str, seal: str) -> int:
     A holdout that was sealed anew with the same cases is the same one: other spacing, ids or labels renew nothing, and neither
     does a purge of some of its cases.
     """
-    same = _same_holdout(ledger, seal)
-    order = list(dict.fromkeys(e.facts["student"] for e in ledger.find(MEASURED) if e.facts["seal"] in same))
+    order = students_measured(ledger.entries(), seal)
     return order.index(student) + 1 if student in order else 0
 
 
@@ -164,17 +160,7 @@ def openings(ledger: Ledger, run: str, seal: str) -> int:
     An evaluation that was cut short and begun again counts twice: its results may have been seen. What is the same holdout is
     told as for :func:`attempts`. Openings for another purpose (``build`` keeps its messages out, a purge) measure nothing.
     """
-    same = _same_holdout(ledger, seal)
+    same = same_holdout(ledger.entries(), seal)
     found = [e.facts for e in ledger.find(OPENED) if e.facts.get("purpose") == EVALUATION and e.facts.get("seal") in same]
     own = [number for number, facts in enumerate(found, start=1) if facts.get("run") == run]
     return own[-1] if own else 0
-
-
-def _same_holdout(ledger: Ledger, seal: str) -> set[str]:
-    """The seals under which these cases, or what a purge left of them, were ever sealed."""
-    cases = {e.facts["digest"]: e.facts.get("cases") for e in ledger.find(SEALED)}
-    group = {cases.get(seal)}
-    shrunk = [{e.facts["cases_before"], e.facts["cases"]} for e in ledger.find(SEAL_BROKEN)]
-    for pair in (*shrunk, *reversed(shrunk)):
-        group |= pair if group & pair else set()
-    return {seal, *(other for other, found in cases.items() if found is not None and found in group)}

@@ -109,6 +109,7 @@ def train_inputs(project: Project, run: Run) -> dict[str, str]:
         ),
         "base model": project.model_digest(base_model(project)),
         **({"gold set": digest_file(project.file(s.gold))} if s.gold and _teaches_gold(s.train) else {}),
+        **({"student of the family": project.student_name} if project.student_name else {}),
     }
 
 

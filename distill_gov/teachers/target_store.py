@@ -72,7 +72,7 @@ def write_soft_targets(directory: Path, targets: Sequence[SoftTargets], captures
         if one.example == following.example:
             raise MalformedFileError(f"soft targets of `{one.example}` come twice", where=str(directory))
     for t in ordered:
-        _check(t, captures[t.example], directory)
+        _check(t, captures.get(t.example), directory)
     parts = [ordered[start : start + SHARD] for start in range(0, len(ordered), SHARD)]
     paths = [directory / f"shard-{number:05d}.safetensors" for number in range(len(parts))]
     for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
@@ -84,9 +84,10 @@ def write_soft_targets(directory: Path, targets: Sequence[SoftTargets], captures
         stale.unlink()
 
 
-def _check(t: SoftTargets, capture: Capture, directory: Path) -> None:
+def _check(t: SoftTargets, capture: Capture | None, directory: Path) -> None:
     where = f"{directory}: example `{t.example}`"
-    if t.identity != capture.identity or (t.support, t.temperature) != (capture.support, capture.temperature):
+    same = capture and (t.identity, t.support, t.temperature) == (capture.identity, capture.support, capture.temperature)
+    if not same:
         raise IntegrityError("soft targets are not of the capture they are stored under", where=where)
     if t.kind not in KINDS:
         raise MalformedFileError("soft targets of no known kind", where=where)
@@ -160,7 +161,7 @@ def _columns(part: Sequence[SoftTargets], captures: Mapping[str, Capture]) -> _C
     counts = np.concatenate([np.diff(t.starts) for t in part])
     filled = counts > 0
     logp, tail = (np.concatenate([getattr(t, name) for t in part]) for name in ("logp", "log_tail"))
-    allowed = np.concatenate([t.log_allowed for t in part]).astype("<f2")
+    allowed = np.maximum(np.concatenate([t.log_allowed for t in part]), np.finfo("<f2").min).astype("<f2")
     if kinds == {"sampled"}:
         codes = _draws(counts[filled], logp)
         span = rest = np.zeros(0, "<f2")

@@ -39,7 +39,7 @@ class OnlineTeacher:
                 "this teacher's logits are not its head's product alone, so it cannot run along with the student",
                 fix="Teach from the cache (`soft: cached`), without hints.",
             )
-        self.model = model.eval().requires_grad_(False).to(device)  # type: ignore[arg-type]
+        self.model = model.eval().requires_grad_(False).to(device)  # type: ignore[no-untyped-call]
 
     @property
     def weight(self) -> torch.Tensor:

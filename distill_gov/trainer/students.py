@@ -54,7 +54,7 @@ class MadeStudent:
 
 
 def make_student_model(base: PreTrainedModel, settings: StudentSettings, *, seed: int = 0) -> MadeStudent:
-    """The student that the settings ask for, with weights of its own and on the base model's device.
+    """The student that the settings ask for, ready to be trained, with weights of its own and on the base model's device.
 
     Args:
         base: the model that ``settings.base`` names; it is not changed.
@@ -66,7 +66,9 @@ def make_student_model(base: PreTrainedModel, settings: StudentSettings, *, seed
     depth = int(base.config.num_hidden_layers)
     facts: dict[str, Any] = {"from": settings.made_from, "base_layers": depth, "layers": []}
     if settings.made_from == "pretrained":
-        student = copy.deepcopy(base)
+        # Not a deep copy: weights that were laid out for decoding cannot be saved.
+        student = _empty(copy.deepcopy(base.config), base)
+        student.load_state_dict(base.state_dict())
         facts["layers"] = list(range(depth))
     elif settings.made_from == "random":
         student = _random(base, settings, seed)
@@ -78,7 +80,7 @@ def make_student_model(base: PreTrainedModel, settings: StudentSettings, *, seed
             facts |= kept
     facts["width"] = _width(student.config)
     student = student.to(base.device)  # type: ignore[arg-type]  # the stub of `to` hides the model's own type
-    return MadeStudent(student.train(base.training), facts)
+    return MadeStudent(student.train(), facts)
 
 
 # --- depth

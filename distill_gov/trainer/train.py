@@ -59,8 +59,8 @@ def taught_in(stage: StageSettings, examples: Sequence[TrainingExample]) -> list
 
 
 def in_turn(examples: Sequence[TrainingExample], epochs: int) -> tuple[list[TrainingExample], int]:
-    """The examples and the epochs over them, such that a prompt with several answers counts as one with one: in each epoch it is
-    taught by one of them, in turn. Then all epochs are laid out as one, in which every prompt comes as often as before.
+    """The examples and the epochs over them, such that a prompt with several answers counts as one with one: in each epoch it
+    is taught by one of them, in turn. Then all epochs are laid out as one, in which every prompt comes as often as before.
     """
     answers: dict[tuple[str, ...], list[TrainingExample]] = {}
     for e in examples:

@@ -70,10 +70,10 @@ class DistillationArguments(TrainingArguments):
         self.remove_unused_columns = False
         self.logging_nan_inf_filter = False
         self.label_names = []
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
 
     def to_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().to_dict()
+        found: dict[str, Any] = super().to_dict()  # type: ignore[no-untyped-call]
         return {**found, "losses": self.losses.model_dump(mode="json")}
 
 
@@ -138,7 +138,9 @@ class DistillationTrainer(Trainer):
         self._fused = head_is_last(model)
         self._counts: dict[str, float] | None = None
         self._window = _Window(self.objective.ever, args.device)
-        self._step_loss, self._grad_norm, self._step_batches = torch.zeros((), device=args.device), None, []
+        self._step_loss = torch.zeros((), device=args.device)
+        self._grad_norm: Any = None
+        self._step_batches: Sequence[Mapping[str, Any]] = []
         by_queue = "calibration" in self.objective.ever and args.losses.calibration_by != "brier"
         self.queue = DecisionQueue(args.losses.queue) if by_queue else None
         self._set_teacher(model, teacher, taken)
@@ -155,7 +157,7 @@ class DistillationTrainer(Trainer):
     ) -> None:
         ever = Objective(args.losses, torch.zeros(0), args.temperature).ever
         soft = {"soft_decisions", "soft_text"} & set(ever)
-        running = [name for name in ("hints", "contrastive") if name in ever]
+        running: list[str] = [name for name in ("hints", "contrastive") if name in ever]
         running += sorted(soft) if args.soft == "online" else []
         if running and teacher is None:
             raise BadInputError(

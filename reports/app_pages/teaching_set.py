@@ -52,5 +52,8 @@ if record.training.content:
         ("Teacher", f"{made.teacher_parameters} parameters"),
     ]
     facts += [(f"Temperature, {field}", value) for field, value in made.temperatures]
-    facts += [(f"Loss term {term}, first to last", f"{first} to {last}") for term, first, last in made.losses]
+    facts += [
+        (f"Loss term {term}, first to last", f"{first} to {last}" + (f" ({share} of the loss)" if share else ""))
+        for term, first, last, share in made.losses
+    ]
     st.dataframe(frame(("Training", "Value"), facts), hide_index=True)

@@ -16,6 +16,8 @@ if record.verdict is not None:
     columns[0].metric("Gates that hold", record.gates_that_hold)
     columns[1].metric("Attempt on this holdout", f"{record.verdict.attempt} of {record.verdict.max_attempts}")
     columns[2].metric("Gates that block", sum(row.blocks for row in record.gates))
+    if record.students_measured is not None:
+        st.text(f"Students measured on this holdout by now: {record.students_measured}")
     st.text(f"Subject {printable(record.verdict.subject_name)} {short_digest(record.verdict.subject)}")
     st.text(f"Policy {printable(record.verdict.policy)} {short_digest(record.verdict.policy_digest)}")
     st.text(f"Decided {printable(record.verdict.at)}")

@@ -68,7 +68,7 @@ def test_a_file_of_the_library_is_of_no_format_of_ours(path: Path) -> None:
         read_tensors(path, format="made_up")
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.integers(0, len(WHOLE) * 8 - 1))
 def test_a_flipped_bit_is_never_read(bit: int) -> None:
     data = bytearray(WHOLE)
@@ -82,7 +82,7 @@ def test_a_flipped_bit_is_never_read(bit: int) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, len(WHOLE) - 1) | st.integers(len(WHOLE) + 1, len(WHOLE) + 20))
 def test_a_file_of_another_length_is_never_read(length: int) -> None:
     with TemporaryDirectory() as directory:

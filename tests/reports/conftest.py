@@ -274,8 +274,24 @@ def _facts(stage: str) -> dict[str, Any]:
             "student": {"parameters": 49_500_000, "layers": 6, "teacher_parameters": 134_515_008},
             "temperature": {"intent": 1.21},
             "losses": [
-                {"step": 1, "loss": 3.2, "soft": 2.1, "hard": 1.0, "calibration": 0.1, "format": 0.02},
-                {"step": 80, "loss": 0.4, "soft": 0.3, "hard": 0.1, "calibration": 0.01, "format": 0.001},
+                {
+                    "stage": "training",
+                    "step": 1,
+                    "loss": 3.2,
+                    "soft_text": 2.1,
+                    "calibration": 2.2,
+                    "weighted.soft_text": 2.1,
+                    "weighted.calibration": 1.1,
+                },
+                {
+                    "stage": "training",
+                    "step": 80,
+                    "loss": 0.4,
+                    "soft_text": 0.3,
+                    "calibration": 0.2,
+                    "weighted.soft_text": 0.3,
+                    "weighted.calibration": 0.1,
+                },
             ],
         },
         "evaluate": {

@@ -41,8 +41,9 @@ def words(app: Any) -> str:
     return "\n".join(shown)
 
 
-def test_there_are_six_pages() -> None:
-    assert [Path(page).stem for page in PAGES] == ["gates", "ledger", "measured", "reliability", "teaching_set", "verdict"]
+def test_there_are_seven_pages() -> None:
+    names = [Path(page).stem for page in PAGES]
+    assert names == ["family", "gates", "ledger", "measured", "reliability", "teaching_set", "verdict"]
 
 
 EXPECTED = {
@@ -51,6 +52,7 @@ EXPECTED = {
     "teaching_set": ("admit", "216 (75%)", "invalid_json", "withheld", "<5", "accuracy.intent", "49.5M parameters"),
     "reliability": ("0.52 to", "language.nl", "<5"),
     "measured": ("Does who asks change the answer?", "1,240", "1.2%"),
+    "family": ("not done",),
     "ledger": ("holdout.sealed", "holdout.opened", "sha256:"),
 }
 

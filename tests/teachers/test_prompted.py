@@ -205,6 +205,13 @@ def test_scores_are_the_distributions_the_full_model_gives_under_the_grammar() -
             rest = 0.0 if position["log_tail"] is None else math.exp(position["log_tail"])
             assert mass + rest == pytest.approx(1.0, abs=1e-4)
             assert bool(allowed[position["ids"]].all())
+            if "lost" in position:
+                known, others = p[position["ids"]], p[allowed].sort(descending=True).values[len(position["ids"]) :]
+                wanted = (others * (others / (others.sum() / len(others))).log()).sum().item() if len(others) else 0.0
+                assert position["lost"][1] == pytest.approx(wanted, abs=1e-3)
+                assert 0 <= position["lost"][0] < 1e-4 * known.sum().item()
+        free = [position for position in score["positions"] if not position["forced"]]
+        assert ["lost" in position for position in free] == [place % 8 == 0 for place in range(len(free))]
         assert score["positions"][-1]["forced"], "after the closing brace only the end is allowed"
 
 

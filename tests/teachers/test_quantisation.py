@@ -23,6 +23,7 @@ from distill_gov.teachers.quantisation import (
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 2**31 - 1), max_size=40), st.data())
 def test_integers_come_back_from_any_place(values: list[int], data: st.DataObject) -> None:
     array = np.array(values, np.int64)
@@ -49,7 +50,7 @@ def distributions(draw: st.DrawFn) -> tuple[Array, Array, Array]:
     return np.array([len(m[0]) for m in found], np.int64), logp, np.array([m[1] for m in found])
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(distributions())
 def test_what_comes_back_is_within_half_a_step_and_sums_to_one(given: tuple[Array, Array, Array]) -> None:
     counts, logp, tail = given
@@ -70,7 +71,7 @@ def test_what_comes_back_is_within_half_a_step_and_sums_to_one(given: tuple[Arra
         start += n
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(distributions())
 def test_what_came_back_once_comes_back_again(given: tuple[Array, Array, Array]) -> None:
     counts, logp, tail = given

@@ -24,6 +24,7 @@ from distill_gov.trainer.students import (
     sharpen,
 )
 from distill_gov.trainer.vocabulary import check_same_vocabulary, token_bytes
+from evals.models.batch import lay_out
 from tests.tiny import WORDS, build_model, build_tokenizer, tokenizer
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 5, 7]])
@@ -58,8 +59,11 @@ def settings_of(text: str) -> StudentSettings:
 
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
+    training = model.training
+    model.eval()  # type: ignore[no-untyped-call]
     with torch.inference_mode():
         found: torch.Tensor = model(input_ids=IDS).logits
+    model.train(training)
     return found
 
 
@@ -242,8 +246,9 @@ def test_a_misspelt_key_is_named_as_the_file_has_it() -> None:
         settings_of("form: random")
 
 
-def test_a_pretrained_model_is_taken_as_it_is_and_owns_its_weights() -> None:
+def test_a_pretrained_model_is_taken_as_it_is_and_owns_its_weights(tmp_path: Path) -> None:
     base = model_of("gpt2")
+    lay_out(base)
     student = make_student_model(base, settings_of("from: pretrained\nbase: models/gpt2"))
     assert torch.equal(logits(student.model), logits(base))
     with torch.no_grad():
@@ -251,6 +256,8 @@ def test_a_pretrained_model_is_taken_as_it_is_and_owns_its_weights() -> None:
     assert not torch.equal(logits(student.model), logits(base))
     assert student.made["layers"] == [0, 1, 2]
     assert student.made["from"] == "pretrained"
+    student.model.save_pretrained(str(tmp_path))
+    assert student.model.training, "laying it out for decoding would keep it from being saved"
 
 
 def test_a_random_student_has_the_sizes_asked_for_and_depends_on_its_seed_alone() -> None:

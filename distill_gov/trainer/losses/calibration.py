@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 KERNEL_WIDTH = 0.4
-"""Of the Laplacian kernel exp(-|r - r'| / 0.4) (Kumar et al. 2018, section 5)."""
+"""Of the Laplacian kernel exp(-|r - r'| / 0.4) (Kumar et al. 2018)."""
 
 
 def brier(scores: torch.Tensor, target: torch.Tensor) -> Term:
@@ -74,7 +74,7 @@ def brier(scores: torch.Tensor, target: torch.Tensor) -> Term:
 
 
 def confidence_penalty(scores: torch.Tensor) -> Term:
-    """Negative entropy over the labels of each decision, sum_k p_k log p_k (Pereyra et al. 2017, equation 1's penalty).
+    """Negative entropy over the labels of each decision, sum_k p_k log p_k (Pereyra et al. 2017).
 
     Never positive; least, -log k, where the student is indifferent. It does not know what is right: a brake, not a calibration.
 
@@ -108,14 +108,14 @@ def decided(scores: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _decisions(scores: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both, in one type of at least float32, without the rows that have no label; padding is ``-inf`` and -1 in either."""
+    """Both in one type of at least float32, without the rows that have no label; padding becomes ``-inf`` and -1."""
     if scores.shape != target.shape:
         raise BadInputError(f"label scores of shape {tuple(scores.shape)} have targets of shape {tuple(target.shape)}")
     scores, target = widened(scores), target.detach()
-    present = (target >= 0) & ~torch.isneginf(scores)
-    some = present.any(1)
-    present = present[some]
-    return scores[some].masked_fill(~present, float("-inf")), target[some].to(scores.dtype).masked_fill(~present, -1.0)
+    absent = target < 0
+    some = ~absent.all(1)
+    absent = absent[some]
+    return scores[some].masked_fill(absent, float("-inf")), target[some].to(scores.dtype).masked_fill(absent, -1.0)
 
 
 class DecisionQueue:
@@ -272,7 +272,7 @@ def _sums(confidence: torch.Tensor, correct: torch.Tensor, bins: int, temperatur
 
 
 def mmce(confidence: torch.Tensor, correct: torch.Tensor, queue: DecisionQueue | None = None) -> Term:
-    """Maximum mean calibration error, squared (Kumar, Sarawagi and Jain 2018, equation 4).
+    """Maximum mean calibration error, squared (Kumar, Sarawagi and Jain 2018).
 
     (1 / N^2) sum_ij (c_i - r_i) (c_j - r_j) exp(-|r_i - r_j| / 0.4). Trained on the square: the root's slope has no bound at 0.
 
@@ -283,7 +283,7 @@ def mmce(confidence: torch.Tensor, correct: torch.Tensor, queue: DecisionQueue |
 
 
 def mmce_weighted(confidence: torch.Tensor, correct: torch.Tensor, queue: DecisionQueue | None = None) -> Term:
-    """MMCE squared, the right and the wrong decisions weighted equally (Kumar, Sarawagi and Jain 2018, section 5: MMCE_w).
+    """MMCE squared, the right and the wrong decisions weighted equally (Kumar, Sarawagi and Jain 2018: MMCE_w).
 
     As :func:`mmce`, with (1 - r) / (number of right ones) for a right decision and -r / (number of wrong ones) for a wrong
     one, in place of (c - r) / N. A student that is nearly always right learns from its few errors; the price is that it is not

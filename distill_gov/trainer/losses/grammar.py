@@ -6,8 +6,7 @@ import torch
 from torch.nn.functional import softplus
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.trainer.losses.likelihood import weighted
-from distill_gov.trainer.losses.term import Term, widened
+from distill_gov.trainer.losses.term import Term, weighted, widened
 
 __all__ = ["format_penalty", "structural_weights"]
 

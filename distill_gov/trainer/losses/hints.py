@@ -82,9 +82,15 @@ class Projections(nn.ModuleDict):
             self[str(layer)] = linear
 
     def forward(self, layer: int, states: torch.Tensor) -> torch.Tensor:
-        """The states of a student's layer, shape (n, student's width), in the teacher's width."""
+        """The states of a student's layer, shape (n, student's width), in the teacher's width.
+
+        Raises:
+            BadInputError: the layer has no projection.
+        """
         if not len(self):
             return states
+        if str(layer) not in self:
+            raise BadInputError(f"there is no projection for layer {layer} of the student")
         projected: torch.Tensor = self[str(layer)](widened(states))
         return projected
 

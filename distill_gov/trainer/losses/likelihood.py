@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import softplus
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.trainer.losses.term import Term, widened
+from distill_gov.trainer.losses.term import Term, weighted, widened
 
 __all__ = ["cross_entropy", "unlikelihood"]
 
@@ -40,7 +40,7 @@ def cross_entropy(
 
 
 def unlikelihood(logits: torch.Tensor, tokens: torch.Tensor, weights: torch.Tensor | None = None) -> Term:
-    """-log(1 - q(token)) of tokens that should not have been said (Welleck et al. 2020, equation 4).
+    """-log(1 - q(token)) of tokens that should not have been said (Welleck et al. 2020, its token-level loss).
 
     Here: the first token of an answer of the student's own that its grammar refused. Computed as softplus(z - log sum exp of
     the other logits), which keeps value and gradient where q is so near to 1 that 1 - q has no digits.
@@ -54,10 +54,3 @@ def unlikelihood(logits: torch.Tensor, tokens: torch.Tensor, weights: torch.Tens
     logits = widened(logits)
     others = logits.scatter(1, tokens[:, None], float("-inf")).logsumexp(1)
     return weighted(softplus(logits.gather(1, tokens[:, None])[:, 0] - others), weights)
-
-
-def weighted(losses: torch.Tensor, weights: torch.Tensor | None) -> Term:
-    """Losses of positions, shape (n,), as a term: their weighted sum, and the sum of the weights."""
-    if weights is None:
-        return Term(losses.sum(), len(losses))
-    return Term((losses * weights.to(losses)).sum(), float(weights.sum()))

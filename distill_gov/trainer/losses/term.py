@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Term", "normalised", "widened"]
+__all__ = ["Term", "normalised", "weighted", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,10 @@ def normalised(term: Term, count: float | torch.Tensor | None = None) -> torch.T
 def widened(values: torch.Tensor) -> torch.Tensor:
     """The values in float32 where they are narrower: a sum of exponentials in bfloat16 has two or three digits."""
     return values.float() if torch.finfo(values.dtype).bits < 32 else values
+
+
+def weighted(losses: torch.Tensor, weights: torch.Tensor | None) -> Term:
+    """Losses of positions, shape (n,), as a term: their weighted sum, and the sum of the weights."""
+    if weights is None:
+        return Term(losses.sum(), len(losses))
+    return Term((losses * weights.to(losses)).sum(), float(weights.sum()))

@@ -21,13 +21,15 @@ Every seed is a line of its own. A difference is to the line before at the same 
 that its 95 % interval leaves zero out. One in twenty does so by chance, and an interval knows nothing of another seed's
 student: only what all seeds say counts.
 
-`--keep` holds what each student did, so that a run that was stopped goes on; `--minutes` stops it. `--quick` takes a few
+`--keep` holds what each student did, so that a run that was stopped goes on (it knows settings and data, not this code: for
+another commit take another directory); `--minutes` stops it. `--quick` takes a few
 examples and cases, to see that it works: its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -199,12 +201,19 @@ def settings_of(student: Student, own: DistillSettings, quick: bool) -> DistillS
     return own.model_copy(update={"train": train, "seed": own.seed + student.seed, "dev": ""})
 
 
+def as_student(project: Project, student: Student, quick: bool) -> Project:
+    """The same project, its tools shared, with this student's settings."""
+    own = copy.copy(project)
+    own.settings = settings_of(student, project.settings, quick)
+    return own
+
+
 def train_and_ask(project: Project, run: Any, student: Student, cases: Measured, quick: bool, at: Path) -> None:
     """Train one student and put what it did on the cases at ``at``; its weights are not kept."""
     examples = training.taught(project, run)[: QUICK if quick else None]
     # A place of its own that is always the same: training that was killed goes on from its last checkpoint.
     directory = at.with_name(f"{at.name}.training") / "student"
-    own = Project(project.layout, settings_of(student, project.settings, quick))
+    own = as_student(project, student, quick)
     clock = Prepared(NoProgress())
     facts = training.make_student(own, examples, directory, clock, hard_only=student.condition.hard_only)
     desk, free = asked(project, directory, cases)
@@ -266,10 +275,9 @@ def students(seeds: int) -> list[Student]:
 
 def kept_at(keep: Path, project: Project, run: Any, student: Student, cases: Measured, quick: bool) -> Path:
     """Where a student's results stand: another teaching set, objective or case has another place."""
-    settings = settings_of(student, project.settings, quick)
     identity = digest_json(
         {
-            "inputs": training.train_inputs(Project(project.layout, settings), run),
+            "inputs": training.train_inputs(as_student(project, student, quick), run),
             "hard_only": student.condition.hard_only,
             "cases": [dataset_digest(cases.desk), dataset_digest(cases.free)],
             "quick": quick,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from distill_gov.settings.distill import DistillSettings
 from distill_gov.settings.evaluate import EvaluateSettings, FairnessSettings, JudgeSettings
 from distill_gov.settings.student import StudentSettings
+from distill_gov.settings.sweep import Range, SweepSettings
 from distill_gov.settings.teacher import TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import HintSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
@@ -16,10 +17,12 @@ __all__ = [
     "HintSettings",
     "JudgeSettings",
     "LossSettings",
+    "Range",
     "SamplingSettings",
     "Schedule",
     "StageSettings",
     "StudentSettings",
+    "SweepSettings",
     "TeacherSettings",
     "TeachingSettings",
     "TrainSettings",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from distill_gov.records.settings import Settings
 from distill_gov.settings.evaluate import EvaluateSettings
 from distill_gov.settings.student import StudentSettings
+from distill_gov.settings.sweep import SweepSettings, check_sweep
 from distill_gov.settings.teacher import TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import TrainSettings
@@ -38,6 +39,8 @@ class DistillSettings(Settings):
     """All traces that pass the filters are taught where it is left out."""
     student: StudentSettings = StudentSettings()
     train: TrainSettings = TrainSettings()
+    sweep: SweepSettings | None = None
+    """What ``distill-gov sweep`` tries; no other command reads it."""
     evaluate: EvaluateSettings = EvaluateSettings()
     policy: str = "gates.yaml"
     """The policy that ``promote`` accepts."""
@@ -57,3 +60,8 @@ class DistillSettings(Settings):
         if value == "raw":
             raise ValueError("`raw` is not built yet: every model reads redacted text; use `redacted`")
         return value
+
+    @model_validator(mode="after")
+    def _swept(self) -> Self:
+        check_sweep(self)
+        return self

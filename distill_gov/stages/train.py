@@ -21,6 +21,7 @@ from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
 from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
+from distill_gov.stages.swept import swept_before
 from distill_gov.stages.targets import TargetMaker, target_identities
 from distill_gov.teachers.soft_targets import SoftTargets, one_support, read_soft_targets
 from distill_gov.teaching_set.examples import TeachingExample, read_examples
@@ -69,6 +70,8 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
         # The build's manifest still lists what was taken away before this student could be taught it.
         facts["purged_before"] = sorted(purged)
+    if swept := swept_before(project, run):
+        facts["sweep"] = swept
     manifest = StageManifest(
         stage="train",
         inputs=inputs,

@@ -168,11 +168,11 @@ def sweep(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = Fa
     from distill_gov.tables import sweep_table
 
     project_run = _open(directory).run(run)
-    found = project_run.sweep(progress=on_stderr()).found
+    found = _held(project_run.sweep(progress=on_stderr()).path)
     if as_json:
         return _show(as_json, found, "")
     _print(sweep_table(found))
-    return _show(as_json, {}, "\n".join(_of_sweep(found, f"next: distill-gov train --run {run}{at_project(directory)}")))
+    return _show(as_json, {}, "\n".join(_of_sweep(found, run, at_project(directory))))
 
 
 @app.command()
@@ -428,7 +428,7 @@ def _plan(project: Project, given: str | None, as_json: bool) -> int:
     return _show(as_json, {}, f"for 80% it takes {sizes}" if sizes else "no number of cases that was tried gives 80%")
 
 
-def _of_sweep(found: Mapping[str, Any], next_step: str) -> list[str]:
+def _of_sweep(found: Mapping[str, Any], run: str, place: str) -> list[str]:
     """What a sweep found, in words."""
     from distill_gov.tables import swept_difference
 
@@ -437,7 +437,9 @@ def _of_sweep(found: Mapping[str, Any], next_step: str) -> list[str]:
     lines += [swept_difference(one, best["trial"]) for one in best["differences"]]
     lines.append(found["caution"])
     lines += ["put into distill.yaml:", best["lines"].rstrip()] if best["lines"] else []
-    return [*lines, next_step]
+    if best["needs_build"]:
+        return [*lines, f"next: distill-gov run --run NAME{place}, under a new name: `build` captures at the temperature"]
+    return [*lines, f"next: distill-gov train --run {run}{place}"]
 
 
 def _show_stage(as_json: bool, path: Path, manifest: StageManifest) -> int:

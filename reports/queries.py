@@ -453,6 +453,13 @@ class _StudentFact:
     teacher_parameters: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _SweepFact:
+    trials: int
+    metrics: list[str]
+    best: bool
+
+
 _TERMS = ("loss", "soft", "hard", "calibration", "format")
 
 
@@ -475,8 +482,17 @@ def _training(manifest: StageManifest) -> Part[Training]:
             temperatures=tuple((field, f"{t:.3f}") for field, t in sorted(temperature.items())),
             losses=tuple(terms),
             steps=int(losses[-1].get("step") or 0) if losses else 0,
+            swept=_swept(manifest),
         )
     )
+
+
+def _swept(manifest: StageManifest) -> str:
+    fact: _SweepFact | None = _fact(manifest, "sweep", _SweepFact)
+    if fact is None:
+        return ""
+    chosen = "trained with the best of them" if fact.best else "not trained with the best of them"
+    return f"{fact.trials:,} settings were tried on dev by {', '.join(fact.metrics)}; {chosen}"
 
 
 def _baselines(manifest: StageManifest, measured: Sequence[Measurement]) -> Part[Baselines]:

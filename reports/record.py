@@ -135,6 +135,8 @@ class Training:
     losses: tuple[tuple[str, str, str], ...]
     """Term, first and last value."""
     steps: int
+    swept: str = ""
+    """How many settings were tried before these were chosen, in words; empty where no sweep is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -407,6 +407,7 @@ def _redaction(r: RedactionSummary) -> str:
 def _training(t: Training) -> str:
     rows = [("Student", f"{t.parameters} parameters, {t.layers} layers"), ("Teacher", f"{t.teacher_parameters} parameters")]
     rows += [(f"Temperature, {field}", value) for field, value in t.temperatures]
+    rows += [("Sweep", t.swept)] if t.swept else []
     facts = definition_list(rows)
     if not t.losses:
         return facts

@@ -22,7 +22,7 @@ from evals.catalogue import lookup
 if TYPE_CHECKING:
     from distill_gov.settings.distill import DistillSettings
 
-__all__ = ["Range", "SweepSettings", "candidates", "check_sweep", "with_values"]
+__all__ = ["TEMPERATURE", "Range", "SweepSettings", "candidates", "check_sweep", "settings_digest", "with_values"]
 
 
 class Range(Settings):
@@ -68,10 +68,10 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {"train": TrainSettings, "student": S
 _KEPT = frozenset({"train.accepted_risk", "student.max_tokens"})
 """Of these, what is measured with the student and no property of it."""
 
-_CAPTURED = (
-    "cannot be swept: the soft targets were captured at one temperature, and the mass beyond the top k has no value at another; "
-    "build runs with the temperatures and compare those"
-)
+TEMPERATURE = "teacher.temperature"
+"""Of the teacher's settings the one that can be swept: where the captured distributions are whole, another temperature follows
+from them. Beside a tail it does not, and the sweep says so before anything is trained."""
+
 _BUILT = "cannot be swept: `build` reads it, and a sweep takes the teaching set of one built run; compare runs instead"
 
 
@@ -163,8 +163,10 @@ def _is_number(text: str) -> bool:
 
 def _not_swept(settings: DistillSettings, key: str) -> str:
     section, *rest = key.split(".")
-    if key == "teacher.temperature":
-        return _CAPTURED
+    if key == TEMPERATURE and settings.teacher.kind == "prompted":
+        return ""
+    if key == TEMPERATURE:
+        return "cannot be swept: a recorded answer has no distribution"
     if section in type(settings).model_fields and section not in _SECTIONS:
         return _BUILT
     names = sorted(_keys(settings))
@@ -195,7 +197,7 @@ def _below(name: str, model: type[BaseModel]) -> Iterator[str]:
 
 def _kinds(annotation: Any) -> list[Any]:
     """The types that a union is of, and the words of a literal; of a list or a mapping nothing."""
-    if isinstance(annotation, type) or isinstance(annotation, str):
+    if isinstance(annotation, type | str):
         return [annotation]
     if getattr(annotation, "__origin__", None) in (list, dict, tuple):
         return []
@@ -264,6 +266,6 @@ def _drawn(options: list[Any] | Range, seed: str) -> Any:
 
 
 def settings_digest(settings: DistillSettings) -> str:
-    """What ``train`` reads of the file, as its manifest has it among the inputs."""
+    """What of the file shapes a student that is trained on given answers."""
     whole = {"student": settings.student.model_dump(mode="json"), "train": settings.train.model_dump(mode="json")}
-    return digest_json({**whole, "seed": settings.seed})
+    return digest_json({**whole, "seed": settings.seed, TEMPERATURE: settings.teacher.temperature})

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import BadInputError, BadModelError, MalformedFileError, MissingFileError
-from distill_gov.records.files import read_json, write_json
+from distill_gov.records.errors import BadInputError, BadModelError, DistillGovError, MalformedFileError, MissingFileError
+from distill_gov.records.files import write_json
 from distill_gov.records.layout import SWEPT
 from distill_gov.records.manifest import StageManifest, done_before, hash_outputs, now, read_manifest
-from distill_gov.settings.sweep import SweepSettings, candidates, settings_digest, with_values
+from distill_gov.settings.sweep import TEMPERATURE, SweepSettings, candidates, settings_digest, with_values
 from distill_gov.stages.build import Prepared
 from distill_gov.stages.review import require_review
 from distill_gov.stages.settled import anchor, commit, file_inputs, finish, versions
 from distill_gov.stages.swept import EXAMPLES, examples_digest
-from distill_gov.stages.train import base_model, taught
+from distill_gov.stages.train import Taught, base_model, taught
 from distill_gov.stages.trials import DEV, Dev, Trial, Trials, read_dev, tuning_project
+from distill_gov.teachers.soft_targets import at_temperature
 from evals.catalogue import lookup
 from evals.evidence import Measurement
 from evals.measuring import measure
@@ -43,8 +45,8 @@ class Swept:
     """A finished sweep."""
 
     manifest: StageManifest
-    found: Mapping[str, Any] = field(repr=False)
-    """The object that its file holds."""
+    path: Path
+    """The file of what was found."""
 
 
 def sweep(project: Project, run: Run, progress: Progress) -> Swept:
@@ -70,13 +72,15 @@ def sweep(project: Project, run: Run, progress: Progress) -> Swept:
     path, stage, place = layout.manifest(SWEPT + name), SWEPT + name, layout.sweep(name)
     if before := done_before(path, inputs):
         anchor(path, stage, project.ledger, layout.name)
-        return Swept(before, read_json(place, format=FORMAT))
+        return Swept(before, place)
     own = type(run)(blind, layout)
     require_review(blind, own)
     started, clock = now(), Prepared(progress)
     with clock.step("redacting dev"):
-        dev = read_dev(blind)
-    trials = Trials(blind, taught(blind, own), inputs["teaching set"], dev, _bases(blind, plan))
+        dev = read_dev(blind, own)
+    lessons = taught(blind, own)
+    _check_temperatures(blind, plan, lessons)
+    trials = Trials(blind, lessons, inputs["teaching set"], dev, _bases(blind, plan))
     done = _tried(trials, wanted, plan, clock)
     found = _summed_up(blind.settings, wanted, plan, done, dev)
     write_json(place, found, format=FORMAT)
@@ -95,8 +99,7 @@ def sweep(project: Project, run: Run, progress: Progress) -> Swept:
         finished=now(),
         seconds={**clock.seconds, **{f"trial {number}": trial.seconds for number, trial in enumerate(done)}},
     )
-    finish(path, manifest, project.ledger, layout.name)
-    return Swept(manifest, read_json(place, format=FORMAT))
+    return Swept(finish(path, manifest, project.ledger, layout.name), place)
 
 
 # --- what is asked for
@@ -107,18 +110,18 @@ def _wanted(project: Project) -> SweepSettings:
     if wanted is None:
         raise BadInputError(
             "there is no `sweep`",
-            where=f"{project.layout.settings}: sweep",
+            where="distill.yaml: sweep",
             fix="Say what to try, as in `sweep: {over: {train.learning_rate: [1.0e-4, 2.0e-4]}}`.",
         )
     fields = {f.name for f in project.format_or_none.fields} if project.format_or_none else set()
     if not fields:
-        raise BadInputError("a sweep needs an answer schema with decision fields", where=f"{project.layout.settings}: sweep")
+        raise BadInputError("a sweep needs an answer schema with decision fields", where="distill.yaml: sweep")
     for name in wanted.metric:
         asked = lookup(name).field
         if asked and asked not in fields:
             raise BadInputError(
                 f"`{asked}` is no decision field",
-                where=f"{project.layout.settings}: sweep.metric",
+                where="distill.yaml: sweep.metric",
                 fix=f"One of {', '.join(sorted(fields))}.",
             )
     return wanted
@@ -128,7 +131,7 @@ def _plan(project: Project) -> list[dict[str, Any]]:
     """The candidates, each held against its base model before the first one is trained."""
     from distill_gov.trainer.students import evenly_spaced
 
-    where = f"{project.layout.settings}: sweep.over"
+    where = "distill.yaml: sweep.over"
     try:
         plan = candidates(project.settings)
     except ValidationError as error:
@@ -145,6 +148,16 @@ def _plan(project: Project) -> list[dict[str, Any]]:
         except BadModelError as error:
             raise BadModelError(error.what, where=where, fix="Take no more layers than it has.") from None
     return plan
+
+
+def _check_temperatures(project: Project, plan: Sequence[Mapping[str, Any]], lessons: Sequence[Taught]) -> None:
+    """Another temperature than the captured one has to follow from what was captured."""
+    for temperature in sorted({values[TEMPERATURE] for values in plan if TEMPERATURE in values}):
+        try:
+            for _, targets in lessons:
+                at_temperature(targets, temperature)
+        except DistillGovError as error:
+            raise BadInputError(error.what, where=f"distill.yaml: sweep.over.{TEMPERATURE}", fix="Leave it out.") from None
 
 
 def _bases(project: Project, plan: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -179,10 +192,10 @@ def _tried(trials: Trials, wanted: SweepSettings, plan: Sequence[Mapping[str, An
         for number, values in enumerate(plan):
             if done and sum(trial.seconds for trial in done) >= limit:
                 break
-            with clock.step(f"trial {number} of 0 to {len(plan) - 1}"):
+            with clock.step(f"trial {number}/{len(plan) - 1}"):
                 done.append(trials.run(values, clock.progress))
             if sum(not trial.stopped for trial in done) == 1:
-                _check_measured(wanted, [trial for trial in done if not trial.stopped][0])
+                _check_measured(wanted, next(trial for trial in done if not trial.stopped))
             advance(1)
     if all(trial.stopped for trial in done):
         raise BadInputError("the training of every trial stopped", where="distill.yaml: sweep.over", fix="Try smaller rates.")
@@ -194,7 +207,9 @@ def _check_measured(wanted: SweepSettings, trial: Trial) -> None:
     for found in _levels(wanted, [trial], clustered=False)[trial.name]:
         if found.value is None and found.note in ("absent", "empty"):
             raise BadInputError(
-                f"`{found.request.metric}` has no case on dev ({found.note})", where="distill.yaml: sweep.metric", fix="Take another."
+                f"`{found.request.metric}` has no case on dev ({found.note})",
+                where="distill.yaml: sweep.metric",
+                fix="Take another.",
             )
 
 
@@ -220,7 +235,7 @@ def _summed_up(
     return {
         "search": wanted.search,
         "metric": list(wanted.metric),
-        "dev": {"cases": len(dev.cases), "conversations": dev.conversations, "digest": dev.digest},
+        "dev": {"cases": len(dev.cases), "conversations": dev.conversations, "taught": dev.taught, "digest": dev.digest},
         "planned": len(plan),
         "tried": len(done),
         "trials": [
@@ -240,8 +255,9 @@ def _summed_up(
                 {"to": other, **_shown(m)} for other in others for m in _differences(wanted, done[best], done[other], dev)
             ],
             "lines": _lines(plan[best]),
+            "needs_build": TEMPERATURE in plan[best],
         },
-        "caution": _caution(len(done), len(plan), len(dev.cases)),
+        "caution": _caution(len(done), len(plan), dev),
     }
 
 
@@ -267,12 +283,13 @@ def _shown(found: Measurement) -> dict[str, Any]:
     return {**of_request, **{name: whole[name] for name in names}}
 
 
-def _caution(tried: int, planned: int, cases: int) -> str:
+def _caution(tried: int, planned: int, dev: Dev) -> str:
+    known = f" {dev.taught} cases of dev were left out: they are in the teaching set." if dev.taught else ""
     short = f" {planned - tried} more were planned: `max_minutes` was over." if tried < planned else ""
     return (
-        f"{tried} settings were tried on the same {cases} cases of dev, and the best was chosen there: its value on dev is "
-        "optimistic, the more so the more were tried, and the intervals do not allow for the choice. What it is worth is "
-        f"measured on the holdout, which no trial saw.{short}"
+        f"{tried} settings were tried on the same {len(dev.cases)} cases of dev, and the best was chosen there: its value on dev "
+        "is optimistic, the more so the more were tried, and the intervals do not allow for the choice. What it is worth is "
+        f"measured on the holdout, which no trial saw.{short}{known}"
     )
 
 

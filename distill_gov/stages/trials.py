@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from distill_gov.records.errors import BadInputError
 from distill_gov.records.files import read_json, write_json
 from distill_gov.settings.sweep import settings_digest, with_values
 from distill_gov.stages.build import Prepared
+from distill_gov.stages.contamination import checked
 from distill_gov.stages.scoring import Answered, Scorer
 from distill_gov.stages.settled import versions
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases
 from distill_gov.stages.train import Taught, chat_length, make_student, read_training
+from distill_gov.teachers.soft_targets import at_temperature
 from distill_gov.traces import read_traces
 from distill_gov.workers import Pool
 from evals.calibration import fit_temperature
@@ -29,7 +32,7 @@ from evals.shards import Failed
 
 if TYPE_CHECKING:
     from distill_gov.progress import Progress
-    from distill_gov.project import Project
+    from distill_gov.project import Project, Run
 
 __all__ = ["DEV", "Dev", "Trial", "Trials", "cross_fitted", "halves", "read_dev", "tuning_project"]
 
@@ -59,6 +62,8 @@ class Dev:
     cases: tuple[Case, ...]
     halves: tuple[int, ...]
     """Which half each case is in; all of a conversation are in one."""
+    taught: int = 0
+    """Cases that were left out since they are in the teaching set: there a trial would be chosen by what it learnt by heart."""
 
     @property
     def digest(self) -> str:
@@ -74,22 +79,27 @@ class Dev:
         return self.conversations < len(self.cases)
 
 
-def read_dev(project: Project) -> Dev:
-    """The labelled cases of ``dev``, redacted.
+def read_dev(project: Project, run: Run) -> Dev:
+    """The labelled cases of ``dev``, redacted, without those that the run teaches.
 
     Raises:
         MissingFileError, MalformedFileError: the file.
         BadInputError: a case that cannot be redacted, or fewer than two conversations.
     """
     s = project.settings
-    cases = as_cases(project, DEV, [t for t in read_traces(project.file(s.dev)) if t.reference])
+    traces = [t for t in read_traces(project.file(s.dev)) if t.reference]
+    every = as_cases(project, DEV, traces)
+    known = checked(project, run, {DEV: every}, {DEV: traces}).cases
+    cases = tuple(case for case in every if case.id not in known)
     units = {case.unit for case in cases}
     if len(units) < FOLDS:
         raise BadInputError(
-            f"{len(units)} labelled conversations cannot be cut in two", where="distill.yaml: dev", fix="Label more of them."
+            f"{len(units)} labelled conversations that are not taught cannot be cut in two",
+            where="distill.yaml: dev",
+            fix="Label more of them.",
         )
     of_unit = halves(units, s.seed)
-    return Dev(tuple(cases), tuple(of_unit[case.unit] for case in cases))
+    return Dev(cases, tuple(of_unit[case.unit] for case in cases), len(every) - len(cases))
 
 
 def halves(units: set[str], seed: int) -> dict[str, int]:
@@ -193,10 +203,12 @@ class Trials:
         kept, cases, student = place / "trial.json", place / "cases.parquet", place / "student"
         if kept.exists():
             return Trial(name, tuple(read_cases(cases)), read_json(kept, format="trial")["facts"])
+        for left in place.glob(".student.*"):
+            shutil.rmtree(left)  # what a killed trial was writing
         clock = Prepared(progress)
         try:
             if not student.exists():
-                make_student(candidate, self.taught, student, clock, hard_only=candidate.settings.teacher.kind == "recorded")
+                self._train(candidate, student, clock)
         except TrainingStoppedError as error:
             results: list[CaseResult] = []
             facts: dict[str, Any] = {"parameters": None, "layers": None, "temperature": {}, "stopped": error.what}
@@ -218,13 +230,18 @@ class Trials:
         candidate.redactor = self.project.redactor
         return candidate
 
+    def _train(self, candidate: Project, target: Path, clock: Prepared) -> None:
+        teacher = candidate.settings.teacher
+        recorded = teacher.kind == "recorded"
+        lessons = self.taught if recorded else [(e, at_temperature(t, teacher.temperature)) for e, t in self.taught]
+        make_student(candidate, lessons, target, clock, hard_only=recorded)
+
     def _key(self, candidate: Project) -> str:
         s = candidate.settings
         whole = {
             "settings": settings_digest(s),
             "base": self.base[s.student.base or s.teacher.model],
             "teaching": self.teaching,
-            "temperature": s.teacher.temperature,
             "dev": self.dev.digest,
             "redactor": self.project.redactor.digest,
             "decoding": s.evaluate.decoding,

@@ -8,17 +8,18 @@ position the top k under the grammar with the mass of the rest. Stored by exampl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from distill_gov.records.digest import digest_json
-from distill_gov.records.errors import HashMismatchError, IntegrityError
+from distill_gov.records.errors import BadInputError, HashMismatchError, IntegrityError
 from distill_gov.records.files import read_parquet, write_parquet
 
-__all__ = ["FORMAT", "SoftTargets", "identity", "one_support", "read_soft_targets", "write_soft_targets"]
+__all__ = ["FORMAT", "SoftTargets", "at_temperature", "identity", "one_support", "read_soft_targets", "write_soft_targets"]
 
 FORMAT = "soft_targets"
 SHARD = 256
@@ -54,6 +55,31 @@ def identity(
     teacher: str, tokenizer: str, template: str, prompt: str, text: str, temperature: float, k: int, support: str
 ) -> str:
     return digest_json([teacher, tokenizer, template, prompt, text, temperature, k, support])
+
+
+def at_temperature(targets: SoftTargets, temperature: float) -> SoftTargets:
+    """The targets that the teacher gives at another temperature: its probabilities to the power of the two temperatures' ratio,
+    normalised anew. Possible only where every position's whole support is held: a tail's mass at another temperature depends
+    on how it is spread over tokens that nobody kept.
+
+    Raises:
+        BadInputError: a position has a tail.
+    """
+    if temperature == targets.temperature:
+        return targets
+    if any(tail is not None for tail in targets.log_tail):
+        raise BadInputError(
+            f"soft targets of `{targets.example}` were captured at temperature {targets.temperature:g} and hold only the top of a "
+            f"distribution, from which {temperature:g} cannot be reckoned",
+            fix="Build under a new run name.",
+        )
+    ratio = targets.temperature / temperature
+    return replace(targets, temperature=temperature, logp=tuple(_normalised(ratio, row) for row in targets.logp))
+
+
+def _normalised(ratio: float, logp: Sequence[float]) -> tuple[float, ...]:
+    scaled = ratio * np.array(logp, dtype=np.float64)
+    return tuple((scaled - np.logaddexp.reduce(scaled)).tolist()) if len(logp) else ()
 
 
 def one_support(targets: Iterable[SoftTargets]) -> None:

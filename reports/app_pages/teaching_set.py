@@ -52,5 +52,6 @@ if record.training.content:
         ("Teacher", f"{made.teacher_parameters} parameters"),
     ]
     facts += [(f"Temperature, {field}", value) for field, value in made.temperatures]
+    facts += [("Sweep", made.swept)] if made.swept else []
     facts += [(f"Loss term {term}, first to last", f"{first} to {last}") for term, first, last in made.losses]
     st.dataframe(frame(("Training", "Value"), facts), hide_index=True)

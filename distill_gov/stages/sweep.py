@@ -287,8 +287,8 @@ def _caution(tried: int, planned: int, dev: Dev) -> str:
     known = f" {dev.taught} cases of dev were left out: they are in the teaching set." if dev.taught else ""
     short = f" {planned - tried} more were planned: `max_minutes` was over." if tried < planned else ""
     return (
-        f"{tried} settings were tried on the same {len(dev.cases)} cases of dev, and the best was chosen there: its value on dev "
-        "is optimistic, the more so the more were tried, and the intervals do not allow for the choice. What it is worth is "
+        f"{tried} settings were tried on the same {len(dev.cases)} cases of dev, and the best was chosen there: its value is "
+        "optimistic, the more so the more were tried, and the intervals do not allow for the choice. What it is worth is "
         f"measured on the holdout, which no trial saw.{short}{known}"
     )
 

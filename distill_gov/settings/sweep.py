@@ -251,12 +251,15 @@ def candidates(settings: DistillSettings) -> list[dict[str, Any]]:
             values = dict(zip(wanted.over, row, strict=True))
             found.setdefault(settings_digest(with_values(settings, values)), values)
         return list(found.values())
+    drawn: set[str] = set()
     # Where there are few combinations, most draws are repeated; some number of them has to be enough.
     for number in range(50 * wanted.trials):
         if len(found) > wanted.trials:
             break
         values = {key: _drawn(options, f"sweep/{settings.seed}/{number}/{key}") for key, options in wanted.over.items()}
-        found.setdefault(settings_digest(with_values(settings, values)), values)
+        if (written := digest_json(values)) not in drawn:
+            drawn.add(written)
+            found.setdefault(settings_digest(with_values(settings, values)), values)
     return list(found.values())
 
 

@@ -69,8 +69,8 @@ def at_temperature(targets: SoftTargets, temperature: float) -> SoftTargets:
         return targets
     if any(tail is not None for tail in targets.log_tail):
         raise BadInputError(
-            f"soft targets of `{targets.example}` were captured at temperature {targets.temperature:g} and hold only the top of "
-            f"a distribution, from which {temperature:g} cannot be reckoned",
+            f"soft targets of `{targets.example}` were captured at temperature {targets.temperature:g} and hold only the top "
+            f"of a distribution, from which {temperature:g} cannot be reckoned",
             fix="Build under a new run name.",
         )
     ratio = targets.temperature / temperature

@@ -141,7 +141,7 @@ BAD: dict[str, tuple[dict[str, Any] | None, tuple[str, ...]]] = {
     "a field that is not decided": (
         {"over": {"student.layers": [1]}, "metric": ["nll.mood"]}, ("sweep.metric", "`mood` is no decision field"),
     ),
-    "a temperature beside a tail": ({"over": {"teacher.temperature": [1.0]}}, ("sweep.over.teacher.temperature", "captured at")),
+    "a temperature beside a tail": ({"over": {"teacher.temperature": [1.0]}}, ("over.teacher.temperature", "captured at")),
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from evals.evidence import CaseResult, FieldDecision
 from evals.shards import Failed
 from tests.end_to_end.tiny_project import SETTINGS
 
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=12)
 
 
 def read(sweep: Mapping[str, Any], **changes: Any) -> DistillSettings:
@@ -106,14 +106,14 @@ def test_a_weight_may_be_tried_as_a_schedule() -> None:
 
 RATE = "train.learning_rate"
 REFUSED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], Sequence[str]]] = {
-    "a key misspelt": ({"over": {"train.lerning_rate": [1e-4]}}, {}, ("over.train.lerning_rate`", "did you mean `train.learning_")),
+    "a key misspelt": ({"over": {"train.lerning_rate": [1e-4]}}, {}, ("over.train.lerning_rate`", "mean `train.learning_rate`")),
     "a key that build reads": ({"over": {"teacher.top_k": [4]}}, {}, ("teacher.top_k`", "`build` reads it")),
     "the holdout": ({"over": {"holdout": ["data/dev.jsonl"]}}, {}, ("over.holdout`", "cannot be swept")),
     "dev": ({"over": {"dev": ["data/holdout.jsonl"]}}, {}, ("over.dev`", "cannot be swept")),
     "a whole section": ({"over": {"train": [1]}}, {}, ("over.train`", "no key that can be swept")),
     "the accepted risk": ({"over": {"train.accepted_risk": [0.1]}}, {}, ("accepted_risk`", "no key that can be swept")),
     "a stage that is not there": (
-        {"over": {"train.stages.gold.epochs": [1]}}, {"train": {"stages": [{"name": "align"}]}}, ("stages.gold.epochs`", "no key"),
+        {"over": {"train.stages.gold.epochs": [1]}}, {"train": {"stages": [{"name": "align"}]}}, ("gold.epochs`", "no key"),
     ),
     "no key": ({"over": {}}, {}, ("`sweep.over`", "at least 1")),
     "no value": ({"over": {RATE: []}}, {}, (RATE, "at least 1")),
@@ -187,7 +187,7 @@ def test_the_project_of_the_trials_has_no_holdout_and_no_suites(tmp_path: Path) 
 @given(st.sets(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=12), st.integers(0, 3))
 def test_halves_are_as_large_as_they_can_be_and_know_no_order(units: set[str], seed: int) -> None:
     found = halves(units, seed)
-    assert found == halves(set(sorted(units, reverse=True)), seed)
+    assert list(found) == list(halves(set(sorted(units, reverse=True)), seed))  # noqa: C414 - another order of insertion
     assert abs(sum(found.values()) * 2 - len(units)) <= 1
 
 
@@ -241,13 +241,12 @@ def test_failed_answers_are_passed_through_and_fit_nothing() -> None:
 
 
 def trial(name: str, right: Sequence[int], sure: float = 0.9, stopped: str = "") -> Trial:
+    logp = {"a": math.log(sure), "b": math.log(1 - sure)}
     results = tuple(
         CaseResult(
             subject=name, dataset="d", case=f"d-{n}", suite="dev", cluster=f"c-{n}", slices=(), status="ok",
             scores={"exact_match": float(hit)},
-            decisions=(
-                FieldDecision("intent", "a", sure, bool(hit), "a" if hit else "b", {"a": math.log(sure), "b": math.log(1 - sure)}),
-            ),
+            decisions=(FieldDecision("intent", "a", sure, bool(hit), "a" if hit else "b", logp),),
         )
         for n, hit in enumerate(right)
     )  # fmt: skip

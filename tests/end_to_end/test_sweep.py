@@ -97,7 +97,7 @@ def test_a_killed_sweep_goes_on_with_the_next_trial_and_finds_the_same(
     root = tmp_path / "project"
     shutil.copytree(built, root)
     hide_everything_measured_later(root)
-    assert kill.run(root, "sweep", at="trial.json", nth=2) == KILLED
+    assert kill.run(root, "sweep", at="*/trial.json", nth=2) == KILLED
     assert not (root / "runs/r1/sweeps").exists()
     made: list[Path] = []
     train = trials.make_student

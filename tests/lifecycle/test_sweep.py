@@ -106,7 +106,7 @@ def test_a_weight_may_be_tried_as_a_schedule() -> None:
 
 RATE = "train.learning_rate"
 REFUSED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], Sequence[str]]] = {
-    "a key misspelt": ({"over": {"train.lerning_rate": [1e-4]}}, {}, ("over.train.lerning_rate`", "mean `train.learning_rate`")),
+    "a key misspelt": ({"over": {"train.lerning_rate": [1e-4]}}, {}, ("lerning_rate`", "mean `train.learning_rate`")),
     "a key that build reads": ({"over": {"teacher.top_k": [4]}}, {}, ("teacher.top_k`", "`build` reads it")),
     "the holdout": ({"over": {"holdout": ["data/dev.jsonl"]}}, {}, ("over.holdout`", "cannot be swept")),
     "dev": ({"over": {"dev": ["data/holdout.jsonl"]}}, {}, ("over.dev`", "cannot be swept")),

@@ -12,6 +12,8 @@ import yaml
 
 from distill_gov.project import Project
 from distill_gov.stages import trials
+from distill_gov.stages.swept import swept_before
+from distill_gov.trainer.train import TrainingStoppedError
 from tests.end_to_end.commands import KILLED, Ended, Killer, command
 from tests.end_to_end.conftest import Finished
 from tests.end_to_end.tiny_project import files, make_project, write_jsonl, write_settings
@@ -107,6 +109,34 @@ def test_a_killed_sweep_goes_on_with_the_next_trial_and_finds_the_same(
     assert made == []
     assert the_sweep(root).read_bytes() == the_sweep(swept[0]).read_bytes()
     assert not list((root / ".distill-gov/cache/sweeps").rglob("*.safetensors"))
+
+
+def test_another_sweep_stands_beside_the_first_and_a_training_that_stops_is_a_trial(
+    swept: tuple[Path, Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(swept[0], root)
+    first = the_sweep(root)
+    write_settings(root, sweep={**SWEEP, "over": {"train.learning_rate": [1e9]}})
+    asked: list[float] = []
+
+    def stops(project: Project, *_: Any, **__: Any) -> None:
+        asked.append(project.settings.train.learning_rate)
+        raise TrainingStoppedError("the loss is not finite")
+
+    monkeypatch.setattr(trials, "make_student", stops)
+    ended = command(root, "sweep", "--json")
+    assert ended.code == 0, ended.err
+    # The file as it stands was tried in the first sweep already.
+    assert asked == [1e9]
+    assert [(row["rank"], row["stopped"]) for row in ended.json["trials"]] == [(1, ""), (None, "the loss is not finite")]
+    assert ended.json["best"] == {"trial": 0, "differences": [], "lines": "", "needs_build": False}
+    assert first.exists()
+    assert len(list(first.parent.iterdir())) == 2
+    project = Project.open(root)
+    assert swept_before(project, project.run("r1")) == {
+        "sweeps": 2, "trials": 3, "metrics": ["exact_match", "nll.intent"], "best": True,
+    }  # fmt: skip
 
 
 def test_a_training_says_what_was_swept_before_it(swept: tuple[Path, Ended], tmp_path: Path) -> None:

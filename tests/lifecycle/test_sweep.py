@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
+from distill_gov.progress import NoProgress
 from distill_gov.project import Project
 from distill_gov.records.errors import BadInputError, MissingFileError
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.records.settings import parse_settings
 from distill_gov.settings import DistillSettings
 from distill_gov.settings.sweep import candidates, with_values
-from distill_gov.stages.sweep import _summed_up
+from distill_gov.stages.build import Prepared
+from distill_gov.stages.sweep import _summed_up, _tried
 from distill_gov.stages.trials import Dev, Trial, cross_fitted, halves, tuning_project
 from distill_gov.tables import sweep_table, swept_difference
 from evals.cases import Case
@@ -310,3 +312,42 @@ def test_a_training_that_stopped_is_a_trial_without_a_rank() -> None:
     assert found["best"]["differences"] == []
     assert found["tried"] == 2
     assert sweep_table(found).row_count == 2
+
+
+# --- how long, and how far
+
+
+class Ready:
+    """Trials that were run before."""
+
+    def __init__(self, *trials: Trial) -> None:
+        self.left = list(trials)
+
+    def run(self, values: Mapping[str, Any], progress: Any) -> Trial:
+        return self.left.pop(0)
+
+
+def tried(trials: Sequence[Trial], **asked: Any) -> list[Trial]:
+    wanted = read({"over": {"student.layers": [1]}, **asked}).sweep
+    assert wanted is not None
+    ready: Any = Ready(*trials)
+    return _tried(ready, wanted, [{} for _ in trials], Prepared(NoProgress()))
+
+
+def test_no_trial_is_begun_when_the_time_is_over_but_the_first() -> None:
+    # Each took a second; what was read from the cache counts too, so that a resumed sweep ends where it would have ended.
+    four = [trial(name, SOME) for name in "abcd"]
+    assert len(tried(four)) == 4
+    assert len(tried(four, max_minutes=2.5 / 60)) == 3
+    assert len(tried(four, max_minutes=1e-6)) == 1
+
+
+def test_a_metric_without_a_case_on_dev_ends_the_sweep_at_its_first_trial() -> None:
+    ready = [trial("a", SOME, stopped="the loss is not finite"), trial("b", SOME), trial("c", SOME)]
+    with pytest.raises(BadInputError, match=r"sweep\.metric: `rouge_l` has no case on dev"):
+        tried(ready, metric=["exact_match", "rouge_l"])
+
+
+def test_where_every_training_stops_nothing_is_best() -> None:
+    with pytest.raises(BadInputError, match="every trial stopped"):
+        tried([trial(name, SOME, stopped="the loss is not finite") for name in "ab"])

@@ -163,6 +163,19 @@ def train(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = Fa
 
 
 @app.command()
+def sweep(directory: Directory = HERE, run: RunName = "r1", as_json: AsJson = False) -> int:
+    """Try settings of the training, on dev and never on the holdout. Prints what to put into distill.yaml; edits nothing."""
+    from distill_gov.tables import sweep_table
+
+    project_run = _open(directory).run(run)
+    found = _held(project_run.sweep(progress=on_stderr()).path)
+    if as_json:
+        return _show(as_json, found, "")
+    _print(sweep_table(found))
+    return _show(as_json, {}, "\n".join(_of_sweep(found, run, at_project(directory))))
+
+
+@app.command()
 def evaluate(
     only: Annotated[list[str] | None, typer.Option("--only", metavar="SUBJECT", help="Only this subject; repeatable.")] = None,
     directory: Directory = HERE,
@@ -444,6 +457,20 @@ def _plan(project: Project, given: str | None, as_json: bool) -> int:
         return _show(as_json, {}, f"no number of cases gives 80%: see {', '.join(made.beyond_reach)}")
     sizes = ", ".join(f"{name} {n:,}" for name, n in sorted(made.joint_needed.items()))
     return _show(as_json, {}, f"for 80% it takes {sizes}" if sizes else "no number of cases that was tried gives 80%")
+
+
+def _of_sweep(found: Mapping[str, Any], run: str, place: str) -> list[str]:
+    """What a sweep found, in words."""
+    from distill_gov.tables import swept_difference
+
+    best = found["best"]
+    lines = [f"best: trial {best['trial']}{'' if best['lines'] else ', which is distill.yaml as it stands'}"]
+    lines += [swept_difference(one, best["trial"]) for one in best["differences"]]
+    lines.append(found["caution"])
+    lines += ["put into distill.yaml:", best["lines"].rstrip()] if best["lines"] else []
+    if best["needs_build"]:
+        return [*lines, f"next: distill-gov run --run NAME{place}, under a new name: `build` captures at the temperature"]
+    return [*lines, f"next: distill-gov train --run {run}{place}"]
 
 
 def _show_stage(as_json: bool, path: Path, manifest: StageManifest) -> int:

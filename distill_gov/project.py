@@ -37,6 +37,7 @@ from distill_gov.teachers.wheel import WHEEL, smollm2_directory, smollm2_weights
 
 if TYPE_CHECKING:
     from distill_gov.records.verify import Problem
+    from distill_gov.stages.sweep import Swept
     from evals.decisions import AnswerFormat
     from evals.structured import Schema
     from gates.policy import Policy
@@ -306,6 +307,13 @@ class Run:
 
         self._tidy()
         return train(self.own, self, progress or NoProgress())
+
+    def sweep(self, *, progress: Progress | None = None) -> Swept:
+        """Try the settings that ``distill.yaml`` lists under ``sweep``, on dev alone."""
+        from distill_gov.stages.sweep import sweep
+
+        self._tidy()
+        return sweep(self.project, self, progress or NoProgress())
 
     def evaluate(self, *, progress: Progress | None = None, only: Sequence[str] | None = None) -> StageManifest:
         from distill_gov.stages.evaluate import evaluate

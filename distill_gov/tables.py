@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -14,7 +15,7 @@ from gates.verdict import GateOutcome, Verdict
 from reports.family import FAMILY_HEAD, Family, family_gate_head, family_gate_rows, family_rows
 from reports.wording import ABSENT, MARKS, amount, bound_of, must_be, unit_of
 
-__all__ = ["family_gates_table", "family_table", "gates_table", "plan_table"]
+__all__ = ["family_gates_table", "family_table", "gates_table", "plan_table", "sweep_table", "swept_difference"]
 
 _STYLES = {"good": "green", "bad": "red", "open": "yellow"}
 
@@ -83,6 +84,38 @@ def plan_table(plan: Plan) -> Table:
 def _who(row: PlanRow) -> str:
     """The good student of a row of the plan."""
     return f"at {row.good_value:g}" if row.good == "assumed" else row.good
+
+
+def sweep_table(found: Mapping[str, Any]) -> Table:
+    """One row a trial of a sweep, the best first: what was changed, and each metric on dev with its interval."""
+    keys = list(dict.fromkeys(key for row in found["trials"] for key in row["values"]))
+    table = _table("rank", "trial", *keys, *found["metric"], "parameters")
+    for row in sorted(found["trials"], key=lambda row: (row["rank"] is None, row["rank"])):
+        values = [str(row["values"].get(key, "as it stands")) for key in keys]
+        # No word of the trainer's is long, so it may stand in the place of the numbers.
+        stopped = [f"stopped: {row['stopped']}", *[ABSENT] * (len(found["metric"]) - 1)]
+        measured = stopped if row["stopped"] else [_with_interval(one) for one in row["measured"]]
+        size = ABSENT if row["parameters"] is None else f"{row['parameters']:,}"
+        rank = ABSENT if row["rank"] is None else str(row["rank"])
+        table.add_row(rank, str(row["trial"]), *values, *measured, size)
+    return table
+
+
+def swept_difference(found: Mapping[str, Any], best: int) -> str:
+    """Best trial against another, and whether dev tells them apart."""
+    against = f"trial {found['to']}" + (" (distill.yaml as it stands)" if found["to"] == 0 else "")
+    told = f"trial {best} against {against}, {found['metric']}: {_with_interval(found, difference=True)}"
+    if found["low"] is None or found["high"] is None:
+        return told
+    return told + ("" if found["low"] > 0 or found["high"] < 0 else "; dev does not tell them apart")
+
+
+def _with_interval(found: Mapping[str, Any], *, difference: bool = False) -> str:
+    unit = unit_of(found["metric"])
+    value, low, high = (amount(found[name], unit, difference=difference) for name in ("value", "low", "high"))
+    if found["value"] is None:
+        return f"{ABSENT} ({found['note']})"
+    return f"{value} [{low}, {high}], n {found['n_scored']:,}"
 
 
 def _table(*columns: str) -> Table:

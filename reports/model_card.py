@@ -89,7 +89,11 @@ def _details(record: RunRecord) -> list[str]:
 
 def _training(record: RunRecord) -> list[str]:
     lines = _lines(
-        record.training, lambda t: [f"- {t.parameters} parameters, {t.layers} layers; teacher {t.teacher_parameters}"]
+        record.training,
+        lambda t: [
+            f"- {t.parameters} parameters, {t.layers} layers; teacher {t.teacher_parameters}",
+            *([f"- Sweep: {_plain(t.swept)}"] if t.swept else []),
+        ],
     )
     head = ("Stage", "Unit", "In", "Made", "Kept", "Dropped", "Reserved")
     books = _lines(

@@ -486,6 +486,13 @@ def _made(fact: _MadeFact | None) -> str:
     return f"layers {', '.join(map(str, fact.layers))} of {fact.base_layers}; {sizes}"
 
 
+@dataclass(frozen=True, slots=True)
+class _SweepFact:
+    trials: int
+    metrics: list[str]
+    best: bool
+
+
 def _training(manifest: StageManifest) -> Part[Training]:
     student: _StudentFact | None = _fact(manifest, "student", _StudentFact)
     if student is None:
@@ -506,6 +513,7 @@ def _training(manifest: StageManifest) -> Part[Training]:
             steps=sum(int(rows[-1].get("step") or 0) for rows in stages),
             count=student.parameters,
             made=_made(_fact(manifest, "made", _MadeFact)),
+            swept=_swept(manifest),
         )
     )
 
@@ -522,6 +530,14 @@ def _terms(rows: Sequence[_Logged], *, named: bool) -> Iterator[tuple[str, str, 
         told = isinstance(counted, float | int) and isinstance(whole, float | int) and whole > 0
         share = f"{100 * float(counted or 0) / float(whole or 1):.1f} %" if told else ""
         yield f"{stage}{term}", f"{values[0]:.3f}", f"{values[-1]:.3f}", share
+
+
+def _swept(manifest: StageManifest) -> str:
+    fact: _SweepFact | None = _fact(manifest, "sweep", _SweepFact)
+    if fact is None:
+        return ""
+    chosen = "trained with the best of them" if fact.best else "not trained with the best of them"
+    return f"{fact.trials:,} settings were tried on dev by {', '.join(fact.metrics)}; {chosen}"
 
 
 def _baselines(manifest: StageManifest, measured: Sequence[Measurement]) -> Part[Baselines]:

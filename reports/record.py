@@ -139,6 +139,8 @@ class Training:
     """Parameters as a number."""
     made: str = ""
     """What the student was made of, in words; empty where it is not recorded."""
+    swept: str = ""
+    """How many settings were tried before these were chosen, in words; empty where no sweep is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

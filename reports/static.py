@@ -409,6 +409,7 @@ def _training(t: Training) -> str:
     rows = [("Student", f"{t.parameters} parameters, {t.layers} layers"), ("Teacher", f"{t.teacher_parameters} parameters")]
     rows += [("Made of", t.made)] if t.made else []
     rows += [(f"Temperature, {field}", value) for field, value in t.temperatures]
+    rows += [("Sweep", t.swept)] if t.swept else []
     facts = definition_list(rows)
     if not t.losses:
         return facts

@@ -240,7 +240,7 @@ _HARMLESS = frozenset((format_name("decisions"), format_name("measurements")))
 def _known(run: RunLayout, path: Path) -> bool:
     """Whether what a file of a run may hold of a trace is known."""
     parts = path.relative_to(run.root).parts
-    if parts[0] in ("manifests", "verdicts", "student", "pages", "review", HUMAN_RATINGS, SIMULATED_RATINGS):
+    if parts[0] in ("manifests", "sweeps", "verdicts", "student", "pages", "review", HUMAN_RATINGS, SIMULATED_RATINGS):
         return True
     if path in (run.datasheet, run.subjects):
         return True

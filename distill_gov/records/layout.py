@@ -10,7 +10,7 @@ from typing import Literal
 
 from distill_gov.records.errors import BadInputError
 
-__all__ = ["HUMAN_RATINGS", "SIMULATED_RATINGS", "STAGES", "ProjectLayout", "RatingsKind", "RunLayout"]
+__all__ = ["HUMAN_RATINGS", "SIMULATED_RATINGS", "STAGES", "SWEPT", "ProjectLayout", "RatingsKind", "RunLayout"]
 
 STAGES = ("build", "train", "evaluate", "ratings")
 """The stages that write a manifest, in order."""
@@ -20,6 +20,9 @@ HUMAN_RATINGS: RatingsKind = "ratings"
 SIMULATED_RATINGS: RatingsKind = "simulated-ratings"
 """People's ratings and a script's. Stages, folders, case files and keys carry the name, so that neither can stand for the other
 and a script's never open what people are still to rate blind."""
+
+SWEPT = "sweep-"
+"""What the stages of sweeps begin with: a run may have several, each of other settings tried."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
@@ -94,6 +97,14 @@ class ProjectLayout:
     def run(self, name: str) -> RunLayout:
         return RunLayout(self.runs / _checked(name, "run"))
 
+    def sweep_manifests(self) -> list[Path]:
+        """Manifests of the finished sweeps of every run."""
+        return sorted(self.runs.glob(f"*/manifests/{SWEPT}*.json"))
+
+    def trial(self, key: str) -> Path:
+        """What one trial of a sweep leaves, by the content of all that shapes it: never in a run, whose files are listed."""
+        return self.cache / "sweeps" / _checked(key, "trial")
+
 
 @dataclass(frozen=True, slots=True)
 class RunLayout:
@@ -150,6 +161,10 @@ class RunLayout:
     @property
     def student(self) -> Path:
         return self.root / "student"
+
+    def sweep(self, name: str) -> Path:
+        """What one sweep found, all of its trials."""
+        return self.root / "sweeps" / f"{_checked(name, 'sweep')}.json"
 
     def cases(self, suite: str, subject: str) -> Path:
         return self.root / "evidence" / "cases" / f"{_checked(suite, 'suite')}.{_checked(subject, 'subject')}.parquet"

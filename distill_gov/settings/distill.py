@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from distill_gov.records.settings import Settings
 from distill_gov.settings.evaluate import EvaluateSettings
 from distill_gov.settings.student import StudentSettings
+from distill_gov.settings.sweep import SweepSettings, check_sweep
 from distill_gov.settings.teacher import DEFAULT, RoutingSettings, TeacherSettings, check_teachers
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
 from distill_gov.settings.train import TrainSettings
@@ -48,6 +49,8 @@ class DistillSettings(Settings):
     """A family of students from one teaching set, by name; ``distill-gov family`` makes a run of each.
     Of ``student`` they take nothing over."""
     train: TrainSettings = TrainSettings()
+    sweep: SweepSettings | None = None
+    """What ``distill-gov sweep`` tries; no other command reads it."""
     evaluate: EvaluateSettings = EvaluateSettings()
     policy: str = "gates.yaml"
     """The policy that ``promote`` accepts."""
@@ -77,3 +80,8 @@ class DistillSettings(Settings):
     def all_teachers(self) -> dict[str, TeacherSettings]:
         """Every teacher by name, the default one first."""
         return {DEFAULT: self.teacher, **self.teachers}
+
+    @model_validator(mode="after")
+    def _swept(self) -> Self:
+        check_sweep(self)
+        return self

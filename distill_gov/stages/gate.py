@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill_gov.records.digest import digest_file, digest_tree
 from distill_gov.records.errors import BadInputError, ChainBrokenError, HashMismatchError, IntegrityError, MissingFileError
-from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS
+from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS, SWEPT
 from distill_gov.records.ledger import LedgerEntry
 from distill_gov.records.manifest import StageManifest, now, read_manifest
 from distill_gov.records.purges import purge_notes
@@ -108,7 +108,9 @@ def _evidence(run: Run, policy: Policy) -> _Evidence:
     subjects = read_subjects(layout.subjects) if layout.subjects.exists() else {}
     simulated = policy.accepts_simulated and SIMULATED_RATINGS in manifests
     kind, other = (SIMULATED_RATINGS, HUMAN_RATINGS) if simulated else (HUMAN_RATINGS, SIMULATED_RATINGS)
-    used = {stage: m for stage, m in manifests.items() if stage != other and not stage.startswith(f"{other}-")}
+    # A sweep is about dev: no verdict stands on it, whenever it was made.
+    apart = (f"{other}-", SWEPT)
+    used = {stage: m for stage, m in manifests.items() if stage != other and not stage.startswith(apart)}
     recorded = {name: (digest, m.finished) for m in manifests.values() for name, digest in m.outputs.items()}
     results: dict[str, list[CaseResult]] = {name: [] for name in subjects}
     allowed = run.project.purges().of_run(layout.name)

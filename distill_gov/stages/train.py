@@ -31,6 +31,7 @@ from distill_gov.stages.rows import (
 )
 from distill_gov.stages.settled import anchor, check_teaching, commit, finish, versions
 from distill_gov.stages.student_worker import student_spec
+from distill_gov.stages.swept import swept_before
 from distill_gov.stages.targets import TargetMaker, target_captures
 from distill_gov.teachers.soft_targets import Capture, SoftTargets, one_support
 from distill_gov.teachers.target_store import read_soft_targets
@@ -82,6 +83,8 @@ def train(project: Project, run: Run, progress: Progress) -> StageManifest:
     if purged := {record.purge for record, _ in project.purges().touching(f"runs/{layout.name}/teaching/")}:
         # The build's manifest still lists what was taken away before this student could be taught it.
         facts["purged_before"] = sorted(purged)
+    if swept := swept_before(project, run):
+        facts["sweep"] = swept
     manifest = StageManifest(
         stage="train",
         inputs=inputs,

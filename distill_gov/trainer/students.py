@@ -73,7 +73,7 @@ def make_student_model(base: PreTrainedModel, settings: StudentSettings, *, seed
     elif settings.made_from == "random":
         student = _random(base, settings, seed)
     else:
-        facts["layers"] = _chosen_layers(depth, settings.layers)
+        facts["layers"] = chosen_layers(depth, settings.layers)
         student = layer_student(base, facts["layers"])
         if settings.width is not None:
             student, kept = _narrowed(student, settings.width)
@@ -95,7 +95,7 @@ def evenly_spaced(layers: int, wanted: int) -> list[int]:
     return [round(i * (layers - 1) / (wanted - 1)) for i in range(wanted)]
 
 
-def _chosen_layers(depth: int, wanted: int | Sequence[int]) -> list[int]:
+def chosen_layers(depth: int, wanted: int | Sequence[int]) -> list[int]:
     if isinstance(wanted, int):
         return evenly_spaced(depth, wanted)
     beyond = [layer for layer in wanted if layer >= depth]

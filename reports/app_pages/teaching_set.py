@@ -52,6 +52,7 @@ if record.training.content:
         ("Teacher", f"{made.teacher_parameters} parameters"),
     ]
     facts += [(f"Temperature, {field}", value) for field, value in made.temperatures]
+    facts += [("Sweep", made.swept)] if made.swept else []
     facts += [
         (f"Loss term {term}, first to last", f"{first} to {last}" + (f" ({share} of the loss)" if share else ""))
         for term, first, last, share in made.losses

@@ -215,7 +215,7 @@ def ran(capsys: pytest.CaptureFixture[str]) -> Ran:
     return run
 
 
-OF_A_RUN = ["build", "train", "evaluate", "gate", "report", "run", "family", "promote", "verify"]
+OF_A_RUN = ["build", "train", "sweep", "evaluate", "gate", "report", "run", "family", "promote", "verify"]
 OF_A_RUN += ["ratings/export", "ratings/import", "review/import"]
 VERBS = ["init", "import", "protect", "seal", "purge", "trace", "schema", "doctor", "demo", *OF_A_RUN]
 

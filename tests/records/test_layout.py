@@ -20,6 +20,8 @@ NAMED: dict[str, Callable[[str], Path]] = {
     "subject": lambda name: RUN.cases("holdout", name),
     "policy": lambda name: RUN.measurements(name),
     "verdict": lambda name: RUN.verdict(name),
+    "sweep": lambda name: RUN.sweep(name),
+    "trial": lambda name: ProjectLayout(ROOT).trial(name),
     "verdict subject": lambda name: RUN.verdict("gates", name),
 }
 BAD = ["", ".", "..", "../r2", "a/b", "/etc", "a..b", "a\\b", "R1", "a b", "r1\n", ".hidden", "-x", "a\x00", "é", "a" * 65, "~"]

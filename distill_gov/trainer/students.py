@@ -26,6 +26,7 @@ from distill_gov.settings.student import StudentSettings, WidthSettings
 __all__ = [
     "WIDTH_CAN_CHANGE",
     "MadeStudent",
+    "chosen_layers",
     "evenly_spaced",
     "layer_student",
     "make_student_model",

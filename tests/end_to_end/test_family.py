@@ -17,6 +17,7 @@ from distill_gov.records.errors import BadInputError, HashMismatchError, Integri
 from distill_gov.records.families import SHARED
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages import shared
+from distill_gov.teaching_set.examples import read_examples
 from tests import tiny
 from tests.end_to_end.commands import KILLED, TRAINING_STEP, Killer, command
 from tests.end_to_end.tiny_project import write_settings
@@ -159,6 +160,20 @@ def test_a_student_that_distill_yaml_lost_is_not_replaced_by_another(copy: Path)
         ended = command(copy, stage, "--run", "r1-small")
         assert (ended.code, "no student of the family is called `small`" in ended.error) == (2, True)
     assert command(copy, "verify", "--run", "r1-small").code == 0
+
+
+def test_a_purge_takes_a_trace_out_of_every_run_and_ends_the_sharing(copy: Path) -> None:
+    project = with_family(copy)
+    share(project)
+    purged = ("purge", "--subject", "t-010", "--reason", "asked to", "--actor", "privacy-officer")
+    assert command(copy, *purged).code == 0
+    for name in ("r1", "r1-small"):
+        assert "t-010" not in {example.trace for example in read_examples(project.layout.run(name).examples)}
+        verified = command(copy, "verify", "--run", name)
+        assert (verified.code, "purged: teaching/examples.parquet" in verified.out) == (0, True), verified.out
+    share(project)
+    with pytest.raises(BadInputError, match="lost traces to a purge"):
+        share(project, "large")
 
 
 def test_another_tokenizer_is_refused_with_the_first_id_that_differs(copy: Path) -> None:

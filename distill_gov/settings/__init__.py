@@ -8,9 +8,19 @@ from distill_gov.settings.student import StudentSettings, WidthSettings
 from distill_gov.settings.sweep import Range, SweepSettings
 from distill_gov.settings.teacher import RoutingSettings, TeacherSettings
 from distill_gov.settings.teaching import SamplingSettings, TeachingSettings
-from distill_gov.settings.train import HintSettings, LoraSettings, LossSettings, Schedule, StageSettings, TrainSettings, Weight
+from distill_gov.settings.train import (
+    CanarySettings,
+    HintSettings,
+    LoraSettings,
+    LossSettings,
+    Schedule,
+    StageSettings,
+    TrainSettings,
+    Weight,
+)
 
 __all__ = [
+    "CanarySettings",
     "DistillSettings",
     "EvaluateSettings",
     "FairnessSettings",

@@ -8,7 +8,16 @@ from pydantic import Field, model_validator
 
 from distill_gov.records.settings import Settings
 
-__all__ = ["HintSettings", "LoraSettings", "LossSettings", "Schedule", "StageSettings", "TrainSettings", "Weight"]
+__all__ = [
+    "CanarySettings",
+    "HintSettings",
+    "LoraSettings",
+    "LossSettings",
+    "Schedule",
+    "StageSettings",
+    "TrainSettings",
+    "Weight",
+]
 
 
 class Schedule(Settings):
@@ -97,6 +106,19 @@ class LoraSettings(Settings):
     """Names of the layers that get one; every linear layer but the head where empty."""
 
 
+class CanarySettings(Settings):
+    """Invented secrets that are taught on purpose, to see how much easier the student makes it to guess them.
+
+    A student for use should not know any: they are for a training that is looked at and thrown away.
+    """
+
+    taught: int = Field(default=20, ge=1, le=72)
+    controls: int = Field(default=20, ge=0, le=72)
+    """Such that are not taught, whose exposure is what chance gives."""
+    copies: int = Field(default=1, ge=1)
+    """Rows that teach each of them."""
+
+
 class TrainSettings(Settings):
     """How the student is trained."""
 
@@ -124,6 +146,7 @@ class TrainSettings(Settings):
     """Where the soft terms' distributions come from: the build, or the teacher running along over its whole vocabulary, on the
     student's own prompt and without the decisions' alignment."""
     lora: LoraSettings | None = None
+    canaries: CanarySettings | None = None
     losses: LossSettings = LossSettings()
     stages: list[StageSettings] = Field(default_factory=list)
     """In order. Empty: one stage of ``epochs`` with ``losses``."""

@@ -114,9 +114,14 @@ class Bench:
         with self.pool(spec) as pool:
             for suite, cases in self.suites.items():
                 asked = cases[0].ask if cases else "answer"
-                kind = {"text": "free", "continue": "continue"}.get(asked, "free" if suite == FORMAT_SUITE else decoding)
-                items = [{"messages": [dict(m) for m in c.messages]} for c in cases]
-                self._ask(name, suite, pool, kind, items, s.evaluate.batch_size)
+                kinds = {"text": "free", "continue": "continue", "choice": "choice"}
+                kind = kinds.get(asked, "free" if suite == FORMAT_SUITE else decoding)
+                items = [
+                    {"messages": [dict(m) for m in c.messages]} | ({"choices": list(c.choices)} if c.choices else {})
+                    for c in cases
+                ]
+                # The choices of a case are a batch by themselves.
+                self._ask(name, suite, pool, kind, items, 1 if kind == "choice" else s.evaluate.batch_size)
             if "grammar_mass" in s.evaluate.signals and schema is not None:
                 self._weigh(name, pool)
         if timed:

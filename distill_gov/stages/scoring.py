@@ -19,10 +19,11 @@ from evals.catalogue import CONTAMINATED, SCHEMA_VALID
 from evals.evidence import CaseResult, FieldDecision, Provenance, Subject
 from evals.judges import Judge, JudgeOutageError, filter_judge, flag_of
 from evals.leakage import without_placeholders
-from evals.results import judged, label_decisions, unreadable
+from evals.results import choice_decisions, judged, label_decisions, unreadable
 from evals.score import errored_scores, read_answer, score_case
 from evals.shards import Failed
 from evals.structured import judge, make_schema
+from evals.suites import ReadAnswer
 from redaction import RecognizerFailedError
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ class Scorer:
                 result = self._errored(subject, dataset, case, answer.cause)
             else:
                 written = read_answer(self._as_answer(answer["text"]), self.schema).value
-                decisions = label_decisions(case, written, answer["decisions"], answer.get("raw", {}))
+                decisions = (
+                    choice_decisions(case, answer["weights"])
+                    if case.ask == "choice"
+                    else label_decisions(case, written, answer["decisions"], answer.get("raw", {}))
+                )
                 read = _Read(answer["text"], decisions, None, None, "measured")
                 result = self._result(subject, dataset, case, read)
             results.append(replace(result, timings=dict(timings.get(case.id, {}))))
@@ -132,6 +137,11 @@ class Scorer:
             # Only validity counts here; the same messages are scored for everything else in their own suites.
             valid = judge(self._as_answer(read.text), self.schema).valid
             return self._made(subject, dataset, case, {SCHEMA_VALID: float(valid)}, provenance=read.provenance)
+        if case.ask == "choice":
+            # Of canaries: the scores are all that is kept, since choices and what was chosen hold the secrets.
+            said = ReadAnswer(valid=True, value={}, reply=read.text, decisions=read.decisions)
+            scores = {n: x for suite in self.signals.of(case) for n, x in suite.score(case, said, case.prompt).items()}
+            return self._made(subject, dataset, case, scores, provenance=read.provenance)
         try:
             scores, valid = score_case(
                 case,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distill_gov.records.files import read_parquet
+from distill_gov.stages.canaries import canary_cases, canary_suite
 from distill_gov.stages.carried import free_texts
 from distill_gov.stages.chats import user_text
 from distill_gov.stages.train import read_training
@@ -65,7 +66,8 @@ def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
     scoring: list[Suite] = []
     if "groundedness" in s.signals:
         scoring.append(GroundednessSuite(detect=detect, allowed=frozenset(s.known_names)))
-    thresholds: Mapping[str, float] = read_training(run.layout.student).get("thresholds", {})
+    training = read_training(run.layout.student)
+    thresholds: Mapping[str, float] = training.get("thresholds", {})
     if "abstention" in s.signals and thresholds:
         scoring.append(Abstention(thresholds))
     examples = read_examples(run.layout.examples) if run.layout.examples.exists() else None
@@ -75,6 +77,8 @@ def signals_of(project: Project, run: Run, detect: Detect) -> Signals:
     asking: list[Suite] = [*_fairness(project)]
     if "extraction" in s.signals and examples is not None:
         asking.append(_extraction(project, run, examples))
+    if (canaries := canary_suite(project, training)) is not None:
+        asking.append(canaries)
     return Signals(tuple(scoring), tuple(asking))
 
 
@@ -83,7 +87,7 @@ def asked_besides(project: Project, holdout: Sequence[Case]) -> dict[str, int]:
     s = project.settings.evaluate
     pairs = pair_ids([case for suite in _fairness(project) for case in suite.derive(holdout)])
     probes = dict.fromkeys((EXTRACTION, EXTRACTION_CHAT), s.probes) if "extraction" in s.signals else {}
-    return {**{suite: len(ids) for suite, ids in pairs.items()}, **probes}
+    return {**{suite: len(ids) for suite, ids in pairs.items()}, **probes, **canary_cases(project)}
 
 
 def planned_signals(project: Project) -> list[Suite]:

@@ -17,7 +17,7 @@ __all__ = ["StudentWorker", "student_spec"]
 
 
 class StudentWorker:
-    """Implements :class:`distill_gov.workers.Worker` with the kinds ``grammar``, ``free``, ``continue`` and ``mass``."""
+    """A :class:`distill_gov.workers.Worker` with the kinds ``grammar``, ``free``, ``continue``, ``choice`` and ``mass``."""
 
     def __init__(self, local: LocalModel) -> None:
         self.local = local
@@ -26,6 +26,8 @@ class StudentWorker:
         if kind == "mass":
             masses = grammar_mass(self.local, [s["messages"] for s in shard], [s["tokens"] for s in shard])
             return [mass_scores(mass) for mass in masses]
+        if kind == "choice":
+            return self._choose(shard)
         if kind == "continue":
             answers = self.local.go_on(["\n".join(m["content"] for m in s["messages"]) for s in shard])
         else:
@@ -41,6 +43,15 @@ class StudentWorker:
                 "raw": {d.field: dict(zip(d.labels, d.raw_logp, strict=True)) for d in a.decisions},
             }
             for a in answers
+        ]
+
+    def _choose(self, shard: list[dict[str, Any]]) -> list[Any]:
+        """The likeliest of the choices, and the log-likelihood of each."""
+        found = self.local.weigh([s["messages"] for s in shard], [s["choices"] for s in shard])
+        likeliest = [s["choices"][max(range(len(w)), key=lambda i: w[i])] for s, w in zip(shard, found, strict=True)]
+        return [
+            {"text": text, "tokens": [], "finish": "stop", "decisions": {}, "weights": list(w)}
+            for text, w in zip(likeliest, found, strict=True)
         ]
 
 

@@ -19,6 +19,7 @@ from distill_gov.records.manifest import StageManifest, done_before, hash_output
 from distill_gov.settings import TrainSettings
 from distill_gov.settings.teacher import DEFAULT
 from distill_gov.stages.build import Prepared
+from distill_gov.stages.canaries import canary_facts, canary_rows
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
 from distill_gov.stages.rows import (
@@ -220,7 +221,7 @@ def make_student(
     student = made.model
     writer = LocalModel(student, tools.tokenizer)
     rows = [*answer_rows(examples, writer, tools, hard_only=hard_only), *gold_rows(project, writer, tools)]
-    rows += rationale_rows(rationales, writer, tools)
+    rows += [*rationale_rows(rationales, writer, tools), *canary_rows(project, writer, tools)]
     student.set_attn_implementation("sdpa")
     settings = hard_labels_only(s.train) if hard_only else s.train
     beside = running_teacher(project, settings, base_model(project), teacher)
@@ -243,6 +244,7 @@ def make_student(
         },
         "made": dict(made.made),
         "losses": history,
+        **canary_facts(project),
     }  # fmt: skip
     tools.tokenizer.chat_template = render_template()
     with replacing_directory(target) as unfinished:

@@ -267,7 +267,7 @@ def head_loss(
         hidden: last hidden states at the positions, shape (positions, width).
         weight, bias: the head's, of shapes (vocabulary, width) and (vocabulary,).
         factors: of each term; what its sum counts in ``total``. That is its weight by the count over the whole optimiser step.
-        chunk: positions scored at a time; never more than that. Every chunk reads the whole head and its gradient, so small ones
+        chunk: positions scored at a time; never more than that. Each reads the whole head and its gradient, so small ones
             cost time (128 took a tenth more than 256 at 151,936 tokens), and large ones memory.
         vocabulary: tokens that exist; those beyond, with which heads are padded, take no part. Default: all.
 

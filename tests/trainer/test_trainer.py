@@ -536,7 +536,7 @@ WORKER = "import sys; from tests.trainer.test_trainer import in_processes; in_pr
 
 
 def in_processes(directory: str) -> None:
-    """What a process does in a distributed run, or alone: two steps over all rows of each kind; its weights and log to a file."""
+    """What a process does, alone or as one of several: two steps over all rows of each kind; weights and log to a file."""
     rank, alone = os.environ.get("RANK", "0"), "RANK" not in os.environ
     found = {}
     for kind, losses in KINDS.items():
@@ -570,7 +570,8 @@ def test_two_processes_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path)], cwd=root, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            [sys.executable, "-c", WORKER, str(tmp_path)], cwd=root, text=True,
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
             env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, TrainerCallback
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from distill_gov.records.errors import (
     BadInputError,
@@ -267,14 +268,8 @@ def test_padded_vocabularies_are_cut_to_the_tokens_that_exist(tmp_path: Path) ->
 
 @pytest.mark.parametrize("by", ["mse", "cosine"])
 def test_hints_reach_the_mapped_layers_and_train_their_projections(by: str, tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(3)
-    wide = LlamaForCausalLM(
-        LlamaConfig(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4)
-    )
     hidden = HintSettings(by=by, layers={1: 2})  # type: ignore[arg-type]
-    run = trainer(tmp_path, teacher=wide, hidden=hidden, **{**SILENT, "hints": 1.0, "contrastive": 0.5})
+    run = trainer(tmp_path, teacher=wide_teacher(), hidden=hidden, **{**SILENT, "hints": 1.0, "contrastive": 0.5})
     assert run.layers == {1: 2}
     assert run.projections is not None
     before = {k: v.clone() for k, v in run.projections.state_dict().items()}
@@ -535,76 +530,81 @@ def test_adapters_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- several processes ------------------------------------------------------------------------------------------------------
 
-WORKER = """
-import json, sys
-from pathlib import Path
-import torch
-from tests.trainer import test_trainer as t
-path, kind = Path(sys.argv[1]), sys.argv[2]
-rank = int(__import__("os").environ.get("RANK", 0))
-t.in_processes(path, kind, rank)
-"""
+KINDS: dict[str, dict[str, Any]] = {"plain": {}, "beside": {"calibration_by": "mmce", "hints": 0.1}}
+"""Runs that are held against themselves: of the six terms, and with a wider teacher's hints and a queue of decisions."""
+WORKER = "import sys; from tests.trainer.test_trainer import in_processes; in_processes(sys.argv[1])"
 
 
-def in_processes(path: Path, kind: str, rank: int) -> None:
-    """What each process of a distributed run does: two steps over all rows, the weights and the log to files."""
-    single = "RANK" not in os.environ
-    given: dict[str, Any] = {"ddp": {}, "queue": {"calibration_by": "mmce", "hints": 0.1}}[kind]
-    teacher = None
-    if kind == "queue":
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        torch.manual_seed(3)
-        teacher = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=VOCABULARY,
-                hidden_size=48,
-                intermediate_size=48,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                initializer_range=0.3,
-            )
-        )
-    run = trainer(
-        path / f"{kind}-{rank}-{single}", MANY[:8], batch=4 if single else 2, accumulate=2, teacher=teacher,
-        options={"max_steps": 2, "logging_steps": 1, "ddp_backend": None if single else "gloo", "learning_rate": 1e-3,
-                 "train_sampling_strategy": "sequential"},
-        **given,
-    )  # fmt: skip
-    run.train()
-    model: Any = run.accelerator.unwrap_model(run.model)
-    found = {"weights": model.state_dict(), "history": run.history, "queue": run.queue.decisions if run.queue else None}
-    torch.save(found, path / f"{kind}-{rank}-{'one' if single else 'two'}.pt")
+def in_processes(directory: str) -> None:
+    """What a process does, alone or as one of several: two steps over all rows of each kind; weights and log to a file."""
+    rank, alone = os.environ.get("RANK", "0"), "RANK" not in os.environ
+    found = {}
+    for kind, losses in KINDS.items():
+        run = trainer(
+            Path(directory) / f"{kind}-{rank}-{alone}", MANY[:8], batch=4 if alone else 2, accumulate=2,
+            teacher=wide_teacher(0.3) if "hints" in losses else None,
+            options={"max_steps": 2, "logging_steps": 1, "ddp_backend": None if alone else "gloo", "learning_rate": 1e-3,
+                     "train_sampling_strategy": "sequential"},
+            **losses,
+        )  # fmt: skip
+        run.train()
+        model: Any = run.accelerator.unwrap_model(run.model)
+        decisions = run.queue.decisions if run.queue else torch.zeros(0, 2)
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        found[kind] = {"weights": state, "history": run.history, "decisions": decisions}
+    torch.save(found, Path(directory) / f"{rank}-{'one' if alone else 'two'}.pt")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ddp", "queue"])
-def test_two_processes_are_one(kind: str, tmp_path: Path) -> None:
+def test_two_processes_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[2]
-    base = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    base |= {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-
-    def start(extra: dict[str, str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), kind], cwd=root, env=base | extra, stderr=subprocess.PIPE, text=True
-        )
-
-    with __import__("socket").socket() as free:
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = [start({**together, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)] + [start({})]
-    for process in running:
-        _, said = process.communicate(timeout=170)
-        assert process.returncode == 0, said[-3000:]
-    one = torch.load(tmp_path / f"{kind}-0-one.pt")
+    together = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": "1",
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path)], cwd=root, text=True,
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        in_processes(str(tmp_path))
+        for process in running:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said[-3000:]
+    finally:
+        for process in running:
+            process.kill()
+    before = build_model(5).state_dict()
+    alone = torch.load(tmp_path / "0-one.pt")
     for rank in range(2):
-        two = torch.load(tmp_path / f"{kind}-{rank}-two.pt")
-        for name, weight in one["weights"].items():
-            torch.testing.assert_close(two["weights"][name], weight, atol=5e-6, rtol=1e-3)
-        for mine, its in zip(one["history"], two["history"], strict=True):
-            assert its == pytest.approx(mine, rel=1e-4, abs=1e-6)
-        if one["queue"] is not None:
-            assert len(one["queue"]) > 0
-            mine, its = (np.sort(found["queue"][:, 0].numpy()) for found in (one, two))
-            np.testing.assert_allclose(its, mine, rtol=1e-4, atol=1e-5)
+        shared = torch.load(tmp_path / f"{rank}-two.pt")
+        for kind in KINDS:
+            one, two = alone[kind], shared[kind]
+            for name, weight in one["weights"].items():
+                moved, other = weight - before[name], two["weights"][name] - before[name]
+                torch.testing.assert_close(other, moved, atol=2e-3 * moved.abs().max().item(), rtol=0.0)
+            for mine, its in zip(one["history"], two["history"], strict=True):
+                assert its == pytest.approx(mine, rel=1e-4, abs=1e-6)
+            assert len(one["decisions"]) == (16 if kind == "beside" else 0)
+            confidences = (np.sort(held["decisions"][:, 0].numpy()) for held in (two, one))
+            np.testing.assert_allclose(*confidences, rtol=1e-3, atol=1e-4)
+
+
+def wide_teacher(spread: float = 0.02) -> Any:
+    """A teacher of four layers, wider than the student."""
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=48, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+        initializer_range=spread,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from distill_gov.stages.datasheet import _soft_targets
 from distill_gov.stages.targets import lost_by_keeping
 
 
 def test_means_and_the_largest_are_told() -> None:
-    scored = [
+    scored: list[dict[str, Any]] = [
         {"positions": [{"lost": [1e-6, 0.25]}, {}, {"lost": [3e-6, 0.5]}]},
         {"positions": []},
         {"positions": [{"lost": [2e-6, 0.0]}]},

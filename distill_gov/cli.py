@@ -263,7 +263,7 @@ def family(
     Ends with the worst student's code.
     """
     from distill_gov.family import train_family
-    from distill_gov.tables import family_table
+    from distill_gov.tables import family_gates_table, family_table
     from reports import family_object, read_family
 
     project = _open(directory)
@@ -275,6 +275,7 @@ def family(
     if as_json:
         return _show(as_json, family_object(found), "", code)
     _print(family_table(found))
+    _print(family_gates_table(found))
     return _show(as_json, {}, "\n".join(line for line in (found.of_many, f"family: {base.layout.family}") if line), code)
 
 

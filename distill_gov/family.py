@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,15 +74,15 @@ def train_family(
     _ = project.redactor
     runs = {name: project.run(shared_run_name(base.layout.name, name)) for name in names}
     codes: list[int] = []
-    shared = [name for name in names if _succeeds(lambda name=name: runs[name].share(base, name), failed, codes)]
+    shared = [name for name in names if _succeeds(partial(runs[name].share, base, name), failed, codes)]
     outcomes = []
     for name in names:
         verdict = _judged(runs[name], policy, progress, failed, codes) if name in shared else None
         outcomes.append(StudentOutcome(name, runs[name].layout.name, verdict))
     # Last, so that each page knows how many students the holdout has seen.
     for name in shared:
-        _succeeds(lambda name=name: runs[name].report(policy, progress=progress), failed, codes)
-    _succeeds(lambda: base.family_page(policy), failed, codes)
+        _succeeds(partial(runs[name].report, policy, progress=progress), failed, codes)
+    _succeeds(partial(base.family_page, policy), failed, codes)
     return outcomes, worst(codes)
 
 

@@ -11,10 +11,10 @@ from rich.text import Text
 from gates.plan import Plan, PlanRow
 from gates.policy import Policy
 from gates.verdict import GateOutcome, Verdict
-from reports.family import Family, family_head, family_rows
+from reports.family import FAMILY_HEAD, Family, family_gate_head, family_gate_rows, family_rows
 from reports.wording import ABSENT, MARKS, amount, bound_of, must_be, unit_of
 
-__all__ = ["family_table", "gates_table", "plan_table"]
+__all__ = ["family_gates_table", "family_table", "gates_table", "plan_table"]
 
 _STYLES = {"good": "green", "bad": "red", "open": "yellow"}
 
@@ -53,11 +53,19 @@ def _gate_cells(outcome: GateOutcome, rules: Mapping[str, str]) -> tuple[str | T
 
 
 def family_table(family: Family) -> Table:
-    """One row a student: verdict, size, speed, and what each gate measured."""
+    """One row a student: verdict, size and speed."""
     # What each was made of is on the page; a terminal has no room for it.
-    table = _table(*family_head(family)[:-1])
+    table = _table(*FAMILY_HEAD[:-1])
     for student, row in zip(family.students, family_rows(family), strict=True):
         table.add_row(*row[:-1], style=_STYLES[student.headline.tone])
+    return table
+
+
+def family_gates_table(family: Family) -> Table:
+    """One row a gate: what it measured of each student."""
+    table = _table(*family_gate_head(family))
+    for row in family_gate_rows(family):
+        table.add_row(*row)
     return table
 
 

@@ -92,7 +92,7 @@ def scatter(points: Sequence[Point], *, title: str, along: str, unit: str, diffe
         limit: what the quality is held against.
         ident: unique on the page.
     """
-    width, height, left, top, wide, tall = 380, 300, 64, 26, 296, 214
+    width, height, left, top, wide, tall = 380, 310, 64, 36, 296, 214
     shown = [v for p in points for v in p.along if v is not None and v > 0]
     x = _scale(shown, left, left + wide, logarithmic=True)
     heights = [v for p in points for v in p.up if v is not None]
@@ -109,21 +109,20 @@ def scatter(points: Sequence[Point], *, title: str, along: str, unit: str, diffe
     ]
     parts.append(_words(left + wide, y(limit) - 4, "limit", anchor="end", opacity=0.8))
     ordered = sorted(points, key=lambda p: p.along[0])
-    for number, point in enumerate(ordered):
+    names = _apart([x(p.along[0]) for p in ordered], 62, left, left + wide)
+    for label, point in zip(names, ordered, strict=True):
         at, level = x(point.along[0]), y(point.up[0])
         low, high = (point.up[0] if bound is None else bound for bound in point.up[1:])
-        parts.append(_line(at, y(low), at, y(high), opacity=0.85, width=2))
+        parts += [
+            _words(label, top - 17, point.name, anchor="middle", weight=600),
+            _line(label, top - 14, at, top, opacity=0.35),
+            _line(at, top, at, y(high), opacity=0.18),
+            _line(at, y(low), at, y(high), opacity=0.85, width=2),
+        ]
         if point.along[1] is not None and point.along[2] is not None:
             ends = [x(max(bound, min(shown))) for bound in point.along[1:] if bound is not None]
             parts.append(_line(ends[0], level, ends[1], level, opacity=0.6, width=1.5))
-        # Names of neighbours stand on either side of their dots.
-        side = "end" if at > left + wide / 2 else "start"
-        parts += [
-            _dot(at, level),
-            _words(
-                at + (8 if side == "start" else -8), level + (-8 if number % 2 else 14), point.name, anchor=side, weight=600
-            ),
-        ]
+        parts.append(_dot(at, level))
     for place, point in zip(_apart([x(p.along[0]) for p in ordered], 46, left, left + wide), ordered, strict=True):
         parts.append(_words(place, top + tall + 15, size(point.along[0]), anchor="middle", opacity=0.7))
     parts.append(_words(left + wide / 2, height - 8, f"{along}, logarithmic", anchor="middle"))

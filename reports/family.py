@@ -24,13 +24,17 @@ from reports.trust import project_of, read_checked_ledger
 from reports.wording import ABSENT, NOT_DONE, SIMULATED, STATEMENT, amount, as_stored, rate_in_words, size
 
 __all__ = [
+    "FAMILY_HEAD",
     "Family",
     "FamilyGate",
     "FamilyStudent",
     "family_charts",
+    "family_gate_head",
+    "family_gate_rows",
     "family_object",
     "family_rows",
     "read_family",
+    "render_family",
     "write_family",
 ]
 
@@ -195,16 +199,14 @@ def _gate(row: GateRow, *, doubtful: bool) -> FamilyGate:
 
 # --- as a table, as charts, as JSON
 
-_HEAD = ("Student", "Verdict", "Parameters", "Tokens/s", "Last token p50", "Attempt")
+FAMILY_HEAD = ("Student", "Verdict", "Parameters", "Tokens/s", "Last token p50", "Attempt", "Made of")
 
 
 def family_rows(family: Family) -> list[tuple[str, ...]]:
-    """One row a student, with the columns of :func:`family_head`."""
-    names = _gate_names(family)
-    rows = []
+    """One row a student, with the columns of :data:`FAMILY_HEAD`."""
+    rows: list[tuple[str, ...]] = []
     for s in family.students:
         word = f"{s.headline.icon} {s.headline.state}{' (simulated)' if s.simulated and s.headline.state == 'PASSED' else ''}"
-        shown = {gate.gate: gate.shown for gate in s.gates}
         rows.append(
             (
                 f"{s.student} (run {s.run})",
@@ -213,16 +215,22 @@ def family_rows(family: Family) -> list[tuple[str, ...]]:
                 rate_in_words(s.tokens_per_s),
                 s.last_token_p50,
                 s.attempt,
-                *(shown.get(name, ABSENT) for name in names),
                 s.made,
             )
         )
     return rows
 
 
-def family_head(family: Family) -> tuple[str, ...]:
-    """Names of the columns: who and how it ended, a column a gate, and last what the student was made of."""
-    return (*_HEAD, *_gate_names(family), "Made of")
+def family_gate_head(family: Family) -> tuple[str, ...]:
+    """Names of the columns of :func:`family_gate_rows`."""
+    return ("Gate", "Measured", *(s.student for s in family.students))
+
+
+def family_gate_rows(family: Family) -> list[tuple[str, ...]]:
+    """One row a gate: what it measured of each student."""
+    shown = [{gate.gate: gate.shown for gate in s.gates} for s in family.students]
+    what = {gate.gate: gate.what for s in family.students for gate in s.gates}
+    return [(name, what[name] or ABSENT, *(of.get(name, ABSENT) for of in shown)) for name in _gate_names(family)]
 
 
 def _gate_names(family: Family) -> list[str]:
@@ -231,7 +239,7 @@ def _gate_names(family: Family) -> list[str]:
 
 def family_charts(family: Family) -> tuple[tuple[str, str], ...]:
     """Caption and chart of each gate on the holdout that is charted, against size and against speed."""
-    found = []
+    found: list[tuple[str, str]] = []
     for name in [g for g in _gate_names(family) if _is_charted(family, g)][:_CHARTED]:
         measured = [(s, g) for s in family.students for g in s.gates if g.gate == name and g.interval is not None]
         for axis, points in (("parameters", _points(measured, by_size=True)), ("tokens/s", _points(measured, by_size=False))):
@@ -323,9 +331,14 @@ def _body(family: Family) -> Html:
     rows = [(_linked(family, s, row[0]), *row[1:]) for s, row in zip(family.students, family_rows(family), strict=True)]
     numbers = table(
         "One row a student, in the order in which they were begun. Below a value its interval. – was not measured.",
-        family_head(family),
-        [tuple(cell if isinstance(cell, Html) else _folded(cell) for cell in row) for row in rows],
+        FAMILY_HEAD,
+        [tuple(_folded(cell) for cell in row) for row in rows],
         numeric=(2, 3, 4),
+    )
+    gates = table(
+        "What each gate measured of each student, with its interval, beside the outcome's sign.",
+        family_gate_head(family),
+        [tuple(_folded(cell) for cell in row) for row in family_gate_rows(family)],
     )
     figures = "".join(f"<figure><figcaption>{text(c)}</figcaption>{chart}</figure>" for c, chart in family_charts(family))
     charts = figures or f'<p class="absent">{text(NOT_DONE.capitalize())}: no gate on the holdout was measured.</p>'
@@ -338,12 +351,14 @@ def _body(family: Family) -> Html:
     )
     many = f'<ul class="warnings"><li>{text(family.of_many)}</li></ul>' if family.of_many else ""
     return Html(
-        f'<section id="students"><h2>Students</h2>{problems}{facts}{many}{numbers}</section>\n'
+        f'<section id="students"><h2>Students</h2>{problems}{facts}{many}{numbers}{gates}</section>\n'
         f'<section id="against"><h2>Quality against size and speed</h2><div class="charts">{charts}</div></section>\n'
     )
 
 
 def _folded(cell: str) -> Html:
+    if isinstance(cell, Html):
+        return cell
     value, bracket, interval = cell.partition(" (")
     if not bracket or not interval.endswith(")") or " to " not in interval:
         return text(cell)

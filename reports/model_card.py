@@ -68,7 +68,10 @@ def render_card(record: RunRecord) -> str:
 def _details(record: RunRecord) -> list[str]:
     v = record.verdict
     identity = (
-        [f"- Digest of the subject: {_plain(v.subject or 'not measured')}", f"- Attempt {v.attempt} of {v.max_attempts}"]
+        [
+            f"- Digest of the subject: {_plain(v.subject or 'not measured')}",
+            f"- Attempt {v.attempt} of {v.max_attempts} on its holdout, which evaluations opened {record.opened} times",
+        ]
         if v
         else []
     )

@@ -298,6 +298,12 @@ class RunRecord:
     """Students measured on this run's holdout by now, in whatever run; None where it is not known."""
 
     @property
+    def opened(self) -> str:
+        """How often the holdout was opened for an evaluation, of how often it may be; an old verdict does not say."""
+        v = self.verdict
+        return "not counted" if v is None or v.openings is None else f"{v.openings} of {v.max_openings}"
+
+    @property
     def gates_that_hold(self) -> str:
         """How many of the required gates hold; of a record that does not, nothing can be said."""
         if self.problems:

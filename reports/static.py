@@ -85,7 +85,7 @@ def _identity(record: RunRecord) -> Html:
             ("Gates that hold", record.gates_that_hold),
             ("Attempt on this holdout", f"{v.attempt} of {v.max_attempts}"),
             ("Students measured on it by now", ABSENT if record.students_measured is None else record.students_measured),
-            ("Evaluations that opened it", ABSENT if v.openings is None else f"{v.openings} of {v.max_openings}"),
+            ("Evaluations that opened it", record.opened),
             ("Subject judged", f"{v.subject_name} {short_digest(v.subject)}"),
             ("Policy", f"{v.policy} {short_digest(v.policy_digest)}"),
             ("Decided", v.at or ABSENT),

@@ -3,8 +3,8 @@
 A cut keeps what its weights say is most important and throws the rest away. The scores are products and sums of weight norms:
 they need no data and come out the same everywhere. Sources: L. Muralidharan et al. 2024, "Compact Language Models via Pruning
 and Knowledge Distillation" (Minitron: which axes to cut, heads by key-value group, one choice of hidden dimensions for all
-layers; its scores are activations' on calibration data, which do better at the price of needing some); M. Xia et al. 2023,
-"Sheared LLaMA" (the same axes, learnt masks). Training afterwards matters more than the score does.
+layers; its scores are those of activations on calibration data, which weight norms stand in for here); M. Xia et al. 2023,
+"Sheared LLaMA" (the same axes, with learnt masks).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import streamlit as st
 
 from reports.app_pages.opening import frame, open_page
 from reports.charts import on_paper
-from reports.family import family_charts, family_head, family_rows, read_family
+from reports.family import FAMILY_HEAD, family_charts, family_gate_head, family_gate_rows, family_rows, read_family
 from reports.launch import chosen
 from reports.markup import printable
 from reports.wording import NOT_DONE
@@ -21,7 +21,8 @@ for problem in (*family.problems, *(f"{s.student}: {problem}" for s in family.st
     st.text(f"! {printable(problem)}")
 if family.of_many:
     st.text(f"▲ {printable(family.of_many)}")
-st.dataframe(frame(family_head(family), family_rows(family)), hide_index=True)
+st.dataframe(frame(FAMILY_HEAD, family_rows(family)), hide_index=True)
+st.dataframe(frame(family_gate_head(family), family_gate_rows(family)), hide_index=True)
 charts = family_charts(family)
 if not charts:
     st.info(f"Quality against size and speed: {NOT_DONE}")

@@ -20,6 +20,7 @@ if record.verdict is not None:
         st.text(f"Students measured on this holdout by now: {record.students_measured}")
     st.text(f"Subject {printable(record.verdict.subject_name)} {short_digest(record.verdict.subject)}")
     st.text(f"Policy {printable(record.verdict.policy)} {short_digest(record.verdict.policy_digest)}")
+    st.text(f"Evaluations that opened the holdout: {record.opened}")
     st.text(f"Decided {printable(record.verdict.at)}")
     st.subheader("Use and approval")
     st.dataframe(frame(("Header", "As the policy has it"), record.headers), hide_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from distill_gov.records.errors import BadInputError, HashMismatchError, Integri
 from distill_gov.records.families import SHARED
 from distill_gov.records.manifest import read_manifest
 from distill_gov.stages import shared
+from distill_gov.teaching_set.examples import read_examples
+from tests import tiny
 from tests.end_to_end.commands import KILLED, TRAINING_STEP, Killer, command
 from tests.end_to_end.tiny_project import write_settings
 
@@ -159,7 +162,45 @@ def test_a_student_that_distill_yaml_lost_is_not_replaced_by_another(copy: Path)
     assert command(copy, "verify", "--run", "r1-small").code == 0
 
 
+def test_a_purge_takes_a_trace_out_of_every_run_and_ends_the_sharing(copy: Path) -> None:
+    project = with_family(copy)
+    share(project)
+    purged = ("purge", "--subject", "t-010", "--reason", "asked to", "--actor", "privacy-officer")
+    assert command(copy, *purged).code == 0
+    for name in ("r1", "r1-small"):
+        assert "t-010" not in {example.trace for example in read_examples(project.layout.run(name).examples)}
+        verified = command(copy, "verify", "--run", name)
+        assert (verified.code, "purged: teaching/examples.parquet" in verified.out) == (0, True), verified.out
+    share(project)
+    with pytest.raises(BadInputError, match="lost traces to a purge"):
+        share(project, "large")
+
+
+def test_another_tokenizer_is_refused_with_the_first_id_that_differs(copy: Path) -> None:
+    tiny.save(copy / "models" / "other")
+    share(with_family(copy, other={"from": "pretrained", "base": "models/other"}), "other")
+    ended = command(copy, "train", "--run", "r1-other")
+    assert ended.code == 2
+    assert "distill.yaml: student.base: the student's tokenizer is not the teacher's: id " in ended.error
+    assert not (copy / "runs" / "r1-other" / "student").exists()
+
+
 # --- the whole way
+
+
+@pytest.mark.slow
+def test_students_that_are_not_cut_are_trained_too(copy: Path) -> None:
+    shutil.copytree(copy / "models" / "teacher", copy / "models" / "grown")
+    new = {"from": "random", "layers": 2, "max_tokens": 48, "width": {"hidden": 16, "heads": 4, "kv_heads": 2, "mlp": 20}}
+    old = {"from": "pretrained", "base": "models/grown", "max_tokens": 48}
+    project = with_family(copy, new=new, old=old)
+    for name in ("new", "old"):
+        share(project, name)
+        ended = command(copy, "train", "--run", f"r1-{name}", "--json")
+        assert ended.code == 0, ended.err
+        facts = ended.json["facts"]
+        assert facts["made"]["from"] == {"new": "random", "old": "pretrained"}[name]
+        assert facts["student"]["teacher_parameters"] > 0
 
 
 @pytest.mark.slow

@@ -175,3 +175,15 @@ def test_a_bad_price_file_is_refused(tmp_path, old, new, error):
 def test_no_price_file(tmp_path):
     with pytest.raises(MissingFileError):
         load_prices(tmp_path / "none.yaml")
+
+
+def test_tokens_a_second_have_an_interval_of_their_own():
+    def rate(*pairs):
+        found = speed([result(i, timings={"tokens": t, "last_token_s": s}) for i, (t, s) in enumerate(pairs)]).tokens_per_s
+        return found.low, found.value, found.high
+
+    assert rate((20.0, 2.0)) == (None, 10.0, None)
+    assert rate((20.0, 2.0), (40.0, 4.0), (10.0, 1.0)) == pytest.approx((10.0, 10.0, 10.0))
+    # By hand: 60 tokens in 6 s, residuals -5, 0 and 5, so the standard error is sqrt(3 / 2 * 50) / 6; t(0.975, 2) = 4.302653.
+    half = 4.302652729911275 * 75**0.5 / 6
+    assert rate((15.0, 2.0), (20.0, 2.0), (25.0, 2.0)) == pytest.approx((10 - half, 10.0, 10 + half))

@@ -47,7 +47,14 @@ def test_there_are_seven_pages() -> None:
 
 
 EXPECTED = {
-    "verdict": ("distill-gov ratings export --run r1", "helpfulness (INCONCLUSIVE)", "not approved", "overconfident", "TF-IDF"),
+    "verdict": (
+        "distill-gov ratings export --run r1",
+        "opened the holdout: 1 of",
+        "helpfulness (INCONCLUSIVE)",
+        "not approved",
+        "overconfident",
+        "TF-IDF",
+    ),
     "gates": ("intent_not_inferior", "≥ teacher − 5 pts", "✓ pass", "? inconclusive"),
     "teaching_set": ("admit", "216 (75%)", "invalid_json", "withheld", "<5", "accuracy.intent", "49.5M parameters"),
     "reliability": ("0.52 to", "language.nl", "<5"),

@@ -466,7 +466,8 @@ class _Part:
             # Only the labels' rows of the head: nothing as wide as the vocabulary.
             scores = torch.bmm(weight[ids], picked[at][:, :, None])[:, :, 0]
             total = total + self._labels(scores if bias is None else scores + bias[ids])
-        return total.reshape(1)
+        # A tensor of its own, not a view: wrappers hang their hooks on what a forward returns.
+        return torch.stack([total])
 
     def at_logits(self, logits: torch.Tensor, selected: Selection) -> torch.Tensor:
         """The loss from logits (positions, vocabulary)."""

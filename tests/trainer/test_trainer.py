@@ -206,6 +206,31 @@ def test_evaluation_gives_the_loss_and_leaves_no_trace(tmp_path: Path) -> None:
     assert len(run.queue) == 0
 
 
+def test_a_sharded_head_is_gathered_where_the_loss_uses_it(tmp_path: Path) -> None:
+    """FSDP: outside of its own forward a module's weights are shards, so a loss computed there would not see them whole."""
+    from torch.distributed.fsdp import fully_shard
+
+    plain = trainer(tmp_path, model=build_model(5, tied=False).train())
+    own: Any = plain.model
+    wanted = plain.compute_loss(own, batch(ROWS))
+    wanted.backward()
+    gradients = {name: p.grad.clone() for name, p in own.named_parameters()}
+    model: Any = build_model(5, tied=False).train()
+    run = trainer(tmp_path, model=model)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+        for part in (*model.model.layers, model.lm_head, model):
+            fully_shard(part, mesh=mesh)
+        loss = run.compute_loss(model, batch(ROWS))
+        loss.backward()
+        assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+        for name, p in model.named_parameters():
+            torch.testing.assert_close(p.grad.full_tensor(), gradients[name], atol=1e-5, rtol=1e-4)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 # -- teachers that run along ------------------------------------------------------------------------------------------------
 
 

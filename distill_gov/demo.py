@@ -21,7 +21,7 @@ from distill_gov.records.errors import DistillGovError
 from distill_gov.records.keys import KeyRing
 from distill_gov.records.layout import HUMAN_RATINGS, SIMULATED_RATINGS
 from distill_gov.records.manifest import StageManifest, read_manifest
-from distill_gov.scaffold import example_directory
+from distill_gov.scaffold import LEFT_OUT, example_directory
 from distill_gov.stages.settled import exported_stage, imported_stage
 from distill_gov.tables import gates_table
 from gates.policy import Policy, load_policy
@@ -123,15 +123,7 @@ def run_demo(root: Path, *, progress: Progress, console: Console | None = None) 
 def _project(root: Path) -> Project:
     if not (root / "distill.yaml").exists():
         source = example_directory()
-        root.mkdir(parents=True, exist_ok=True)
-        for name in ("data", "distill.yaml", "redaction.yaml", "triage.schema.json", "labels.md", "DATASHEET.md"):
-            origin = source / name
-            if origin.is_dir():
-                shutil.copytree(origin, root / name, dirs_exist_ok=True)
-            elif name != "distill.yaml":
-                shutil.copyfile(origin, root / name)
-        for policy in sorted(source.glob("gates*.yaml")):
-            shutil.copyfile(policy, root / policy.name)
+        shutil.copytree(source, root, ignore=shutil.ignore_patterns(*LEFT_OUT, "distill.yaml"), dirs_exist_ok=True)
         (root / ".gitignore").write_text(".distill-gov/\nruns/\n", "utf-8")
         # Last: a directory with this file is taken for a whole project.
         shutil.copyfile(source / "distill.yaml", root / "distill.yaml")

@@ -19,7 +19,7 @@ from distill_gov.records.keys import KeyRing, Subkey
 from distill_gov.records.layout import ProjectLayout
 from distill_gov.traces import Trace, carried_answer, recorded_answer, write_traces
 
-__all__ = ["HOLDOUT_SHARE", "IMPORT_KEY", "Scaffolded", "example_directory", "import_key_ring", "scaffold"]
+__all__ = ["HOLDOUT_SHARE", "IMPORT_KEY", "LEFT_OUT", "Scaffolded", "example_directory", "import_key_ring", "scaffold"]
 
 IMPORT_KEY = "import"
 """Purpose of the subkey that hides ids of sessions and users."""
@@ -32,7 +32,7 @@ MOST_LABELS = 30
 
 _EXAMPLE = "support_desk"
 _SCHEMA = "answer.schema.json"
-_LEFT_OUT = ("__pycache__", "source", "make_data.py", "pii_values.json")
+LEFT_OUT = ("__pycache__", "source", "make_data.py", "pii_values.json")
 """What made the example's data; a project needs only what was made."""
 
 
@@ -101,8 +101,8 @@ def example_directory() -> Path:
 
 def _on_the_example(layout: ProjectLayout) -> Scaffolded:
     example = example_directory()
-    _refuse_to_overwrite(layout.root, sorted({path.name for path in example.iterdir()} - set(_LEFT_OUT)))
-    ignored = shutil.ignore_patterns(*_LEFT_OUT, layout.settings.name)
+    _refuse_to_overwrite(layout.root, sorted({path.name for path in example.iterdir()} - set(LEFT_OUT)))
+    ignored = shutil.ignore_patterns(*LEFT_OUT, layout.settings.name)
     shutil.copytree(example, layout.root, ignore=ignored, dirs_exist_ok=True)
     _common(layout)
     # Last: a directory with distill.yaml is a project, so a half-made one is none.

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from distill_gov import demo
-from distill_gov.demo import DemoEnded, Expectation, Judged, caught_by
+from distill_gov.demo import DemoEnded, Expectation, Judged, _project, caught_by
 from distill_gov.records.manifest import StageManifest
+from distill_gov.scaffold import example_directory
 from evals.evidence import Measurement
 from gates.policy import GateRule
 from gates.verdict import Verdict
@@ -231,3 +232,15 @@ def test_the_object_has_verdicts_open_gates_and_expectations() -> None:
     assert value["controls"]["overconfident"]["caught_by"] == ["calibration_intent", "confidence_gap_intent"]
     assert value["expectations"] == [{"what": "the gates bite", "came": False, "found": "one did not"}]
     assert value["next"].startswith("distill-gov ratings export")
+
+
+def test_every_file_that_the_settings_name_is_in_the_demo(tmp_path: Path) -> None:
+    project = _project(tmp_path / "demo")
+    s = project.settings
+    named = [s.answer_schema, s.traces, s.holdout, s.dev, s.gold, s.labels, s.pii_spans, *s.suites.values(), s.evaluate.prices]
+    assert len(named) == 10
+    for name in named:
+        assert project.file(name).is_file()
+    assert {path.name for path in project.layout.root.glob("gates*.yaml")} == {
+        p.name for p in example_directory().glob("gates*.yaml")
+    }

@@ -553,6 +553,17 @@ def test_adapters_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         train(SETTINGS.model_copy(update={"lora": LoraSettings()}))
 
 
+def test_adapters_are_trained_merged_and_gone() -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 12, "lora": LoraSettings(rank=4, alpha=8), "freeze_embeddings": False})
+    (model, history), (_, again) = train(settings), train(settings)
+    assert history == again
+    assert history[-1]["loss"] < history[0]["loss"]
+    before = build_model(5).state_dict()
+    assert list(model.state_dict()) == list(before)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if "_proj" in name}
+
+
 # -- several processes ------------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, dict[str, Any]] = {"plain": {}, "beside": {"calibration_by": "mmce", "hints": 0.1}}

@@ -20,7 +20,6 @@ from distill_gov.trainer.losses.divergence import dense_divergence as dense_dive
 from distill_gov.trainer.losses.divergence import draw_targets as draw_targets
 from distill_gov.trainer.losses.divergence import sampled_divergence as sampled_divergence
 from distill_gov.trainer.losses.divergence import shared_logits as shared_logits
-from distill_gov.trainer.losses.divergence import soft_targets as soft_targets
 from distill_gov.trainer.losses.divergence import sparse_divergence as sparse_divergence
 from distill_gov.trainer.losses.grammar import format_penalty as format_penalty
 from distill_gov.trainer.losses.grammar import structural_weights as structural_weights

@@ -39,7 +39,6 @@ __all__ = [
     "sampled_divergence",
     "shared_logits",
     "shared_vocabulary",
-    "soft_targets",
     "sparse_divergence",
 ]
 
@@ -105,9 +104,6 @@ def sparse_divergence(
     logq = _bucketed(scaled, ids, torch.isfinite(logp)).log_softmax(1)
     taught = torch.isfinite(target).any(1)
     return Term((_divergence(target, logq, kind, beta) * taught).sum() * temperature**2, len(logits))
-
-
-soft_targets = sparse_divergence
 
 
 def sampled_divergence(logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, temperature: float) -> Term:

@@ -68,6 +68,8 @@ class LossSettings(Settings):
     """Negative entropy of the decisions (Pereyra et al. 2017)."""
     unlikelihood: Weight = 0.0
     """Of the first token at which an answer of the student's own left the grammar (Welleck et al. 2020)."""
+    own_answers: int = Field(default=64, ge=1)
+    """Prompts that the student answers freely when a stage with ``unlikelihood`` begins, to see where it leaves the grammar."""
 
     divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
     """Of the soft terms."""
@@ -100,7 +102,7 @@ class LoraSettings(Settings):
     """Low-rank adapters (Hu et al. 2021), trained in place of the weights and merged into them at the end; extra ``lora``."""
 
     rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, ge=1)
     """The adapters' product counts ``alpha / rank``."""
     targets: list[str] = Field(default_factory=list)
     """Names of the layers that get one; every linear layer but the head where empty."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distill_gov.records.errors import BadInputError
-from distill_gov.settings import LossSettings, TrainSettings
+from distill_gov.records.errors import BadInputError, BadSchemaError
+from distill_gov.settings import LossSettings, StageSettings, TrainSettings
 from distill_gov.stages.carried import clean_answered
 from distill_gov.teachers.soft_targets import SoftTargets
 from distill_gov.teaching_set.examples import TeachingExample
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
     from distill_gov.trainer.examples import TrainingExample
     from evals.models.local import LocalModel
 
-__all__ = ["answer_rows", "gold_rows", "hard_labels_only", "rationale_rows", "refuse_unteachable", "running_teacher"]
+__all__ = [
+    "OwnAnswers",
+    "answer_rows",
+    "gold_rows",
+    "hard_labels_only",
+    "rationale_rows",
+    "refuse_unteachable",
+    "running_teacher",
+]
 
 SOFT = ("soft_decisions", "soft_text")
 RUNNING = ("hints", "contrastive")
+OWN_BATCH = 16
 
 
 def answer_rows(
@@ -48,6 +58,59 @@ def rationale_rows(examples: Sequence[TeachingExample], writer: LocalModel, tool
     return [rationale(e.id, writer.prompt_ids(list(e.messages)), [*tools.encode(e.answer), end]) for e in examples]
 
 
+@dataclass(frozen=True, slots=True)
+class OwnAnswers:
+    """What a student answers freely to the prompts that it is taught."""
+
+    tools: TargetMaker
+    rows: Sequence[TrainingExample]
+    """What it is taught."""
+    max_tokens: int
+
+    def left_grammar(self, model: Any, stage: StageSettings) -> list[TrainingExample]:
+        """A row for each answer that left the grammar, up to the token with which it did.
+
+        Likeliest tokens are written, so that the same student gives the same rows.
+        """
+        prompts = list({e.prompt: e.id for e in self.rows if e.kind == "answer" and not e.gold}.items())
+        prompts = prompts[: stage.losses.own_answers]
+        found = []
+        for start in range(0, len(prompts), OWN_BATCH):
+            batch = prompts[start : start + OWN_BATCH]
+            answers = self._written(model, [prompt for prompt, _ in batch])
+            found += [self._left(id, prompt, said) for (prompt, id), said in zip(batch, answers, strict=True)]
+        return [row for row in found if row is not None]
+
+    def _left(self, id: str, prompt: Sequence[int], tokens: Sequence[int]) -> TrainingExample | None:
+        from distill_gov.trainer.examples import rejected
+
+        assert self.tools.grammar is not None
+        state = self.tools.grammar.start()
+        for place, token in enumerate(tokens):
+            if not state.accepts(token):
+                return rejected(f"{id}/left", prompt, tokens[:place], token)
+            if token == self.tools.tokenizer.eos_token_id:
+                break
+            state.accept(token)
+        return None
+
+    def _written(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        import torch
+
+        width, pad = max(map(len, prompts)), int(self.tools.tokenizer.pad_token_id or 0)
+        ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
+        seen = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        taught = model.training
+        model.train(False)
+        with torch.no_grad():
+            found = model.generate(
+                input_ids=ids, attention_mask=seen, max_new_tokens=self.max_tokens, do_sample=False, pad_token_id=pad,
+                eos_token_id=self.tools.tokenizer.eos_token_id,
+            )  # fmt: skip
+        model.train(taught)
+        return [row[width:] for row in found.tolist()]
+
+
 def gold_rows(project: Project, writer: LocalModel, tools: TargetMaker) -> list[TrainingExample]:
     """The gold set's own answers, redacted as the teacher's prompt shows them; none where no stage is taught them.
 
@@ -68,7 +131,11 @@ def gold_rows(project: Project, writer: LocalModel, tools: TargetMaker) -> list[
         if chat.refused or chat.answer is None:
             raise BadInputError("a gold message could not be redacted", where=where, fix="Remove it from the file.")
         id = f"gold/{chat.trace}"
-        targets = tools.bare(id, chat.answer)
+        try:
+            targets = tools.bare(id, chat.answer)
+        except BadSchemaError:
+            fix = "Mend its reference, or leave the stage out."
+            raise BadInputError(f"the gold answer `{chat.trace}` does not fit the schema", where=where, fix=fix) from None
         prompt = tuple(writer.prompt_ids(list(chat.messages)))
         rows.append(TrainingExample(id, prompt, targets, tools.mask_indices(targets), truth=True, gold=True))
     return rows

@@ -23,6 +23,7 @@ from distill_gov.stages.canaries import canary_facts, canary_rows
 from distill_gov.stages.chats import asked, clean_chats, languages_of
 from distill_gov.stages.review import require_review
 from distill_gov.stages.rows import (
+    OwnAnswers,
     answer_rows,
     gold_rows,
     hard_labels_only,
@@ -235,6 +236,7 @@ def make_student(
             taken=_taken_layers(project, made.made["layers"]),
             vocabulary=_shared_vocabulary(student, beside, len(tools.tokenizer)),
             scratch=project.layout.cache / "training" / f"{target.parent.name}.{target.name}",
+            sample=OwnAnswers(tools, rows, s.student.max_tokens).left_grammar if tools.grammar is not None else None,
         )  # fmt: skip
     facts: dict[str, Any] = {
         "student": {

@@ -22,7 +22,7 @@ def with_lora(student: PreTrainedModel, settings: LoraSettings | None) -> Any:
     if settings is None:
         return student
     try:
-        import peft  # type: ignore[import-not-found]
+        import peft
     except ImportError as error:
         raise MissingExtraError(
             "`train.lora` needs peft",

@@ -99,6 +99,7 @@ def train_student(
     taken: Sequence[int] | None = None,
     vocabulary: int | None = None,
     scratch: Path | None = None,
+    sample: Callable[[Any, StageSettings], list[TrainingExample]] | None = None,
 ) -> History:
     """Train in place and return the logged losses, one dict a log step: ``stage``, ``step``, ``loss``, every term's mean under
     its name and what it counted in the loss under ``weighted.<name>``.
@@ -111,6 +112,8 @@ def train_student(
         vocabulary: tokens that exist, where teacher and student pad their heads differently.
         scratch: directory for checkpoints, taken away at the end. The same call after a kill goes on from the last one, with
             the losses of an uninterrupted run; what another training left there is thrown away.
+        sample: rows (:func:`~distill_gov.trainer.examples.rejected`) from the student as it stands when a stage with
+            ``unlikelihood`` begins. The same student has to give the same ones.
 
     Raises:
         NothingLeftError: no example.
@@ -126,7 +129,8 @@ def train_student(
 
     def trainer_of(number: int, directory: Path, saves: bool) -> DistillationTrainer:
         stage = stages[number]
-        rows, epochs = in_turn(taught_in(stage, examples), stage.epochs)
+        own = sample(model, stage) if sample is not None and not is_zero(stage.losses.unlikelihood) else []
+        rows, epochs = in_turn(taught_in(stage, [*examples, *own]), stage.epochs)
         arguments = DistillationArguments(
             output_dir=str(directory),
             num_train_epochs=epochs,

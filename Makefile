@@ -47,7 +47,7 @@ lint: venv
 FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 test-fast: venv
-	$(FAST)
+	$(FAST) --hypothesis-profile=quick
 
 # The slow tests run one after another: each of them uses every core.
 test: lint chromium

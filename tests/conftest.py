@@ -19,6 +19,8 @@ for name in ("DISTILL_GOV_KEYS", "DISTILL_GOV_DEBUG"):
 
 # Other work may share the cores, so no deadline; the same commit gives the same result, so no new examples at every run.
 settings.register_profile("suite", deadline=None, derandomize=True)
+# Of `make test-fast`: a fifth of the examples where a test does not say how many; `make test` and CI take all.
+settings.register_profile("quick", parent=settings.get_profile("suite"), max_examples=20)
 settings.load_profile("suite")
 
 

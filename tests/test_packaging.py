@@ -110,6 +110,7 @@ def test_plain_install_is_light(project: dict[str, object]) -> None:
     assert not plain & {"torch", "transformers", "spacy", "presidio-analyzer", "streamlit", "datasets", "evaluate"}
 
 
+@pytest.mark.slow
 def test_gate_verify_and_report_work_on_a_plain_install(project: dict[str, object], tmp_path: Path) -> None:
     extras = project["optional-dependencies"]
     assert isinstance(extras, dict)

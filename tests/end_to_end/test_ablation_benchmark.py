@@ -17,6 +17,7 @@ def bench(repository: Path) -> ModuleType:
     return load_benchmark(repository, "ablation")
 
 
+@pytest.mark.slow
 def test_every_term_is_added_measured_and_kept(
     bench: ModuleType, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

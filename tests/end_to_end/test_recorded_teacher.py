@@ -120,6 +120,7 @@ def policies(root: Path) -> None:
         (root / f"gates.{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False), "utf-8")
 
 
+@pytest.mark.slow
 def test_from_init_to_a_promotion(desk: Path, tmp_path: Path) -> None:
     assert command(desk, "seal").code == 0
     ended = command(desk, "run", "--json")

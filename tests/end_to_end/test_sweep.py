@@ -93,6 +93,7 @@ def test_a_run_with_a_sweep_holds_and_a_changed_sweep_is_found(copy: Path, swept
     assert f"changed: sweeps/{path.name}" in ended.out
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_with_the_next_trial_and_finds_the_same(
     built: Path, swept: tuple[Path, Ended], kill: Killer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

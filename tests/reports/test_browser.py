@@ -107,6 +107,7 @@ def _assert_charts_are_drawn(browser: Any, served: str) -> None:
         page.close()
 
 
+@pytest.mark.slow
 def test_app(served: str, browser: Any) -> None:
     _assert_charts_are_drawn(browser, served)
     for screen in SCREENS:

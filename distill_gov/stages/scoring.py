@@ -23,7 +23,6 @@ from evals.results import choice_decisions, judged, label_decisions, unreadable
 from evals.score import errored_scores, read_answer, score_case
 from evals.shards import Failed
 from evals.structured import judge, make_schema
-from evals.suites import ReadAnswer
 from redaction import RecognizerFailedError
 
 if TYPE_CHECKING:
@@ -137,11 +136,6 @@ class Scorer:
             # Only validity counts here; the same messages are scored for everything else in their own suites.
             valid = judge(self._as_answer(read.text), self.schema).valid
             return self._made(subject, dataset, case, {SCHEMA_VALID: float(valid)}, provenance=read.provenance)
-        if case.ask == "choice":
-            # Of canaries: the scores are all that is kept, since choices and what was chosen hold the secrets.
-            said = ReadAnswer(valid=True, value={}, reply=read.text, decisions=read.decisions)
-            scores = {n: x for suite in self.signals.of(case) for n, x in suite.score(case, said, case.prompt).items()}
-            return self._made(subject, dataset, case, scores, provenance=read.provenance)
         try:
             scores, valid = score_case(
                 case,
@@ -154,6 +148,9 @@ class Scorer:
                 suites=self.signals.of(case),
             )
             output = read.output
+            if case.ask == "choice":
+                # Of canaries: choices, and what was chosen, hold the secrets, so the scores are all that is kept.
+                return self._made(subject, dataset, case, scores, provenance=read.provenance)
             if output is None:
                 chat = [*case.messages, {"role": "assistant", "content": read.text}]
                 output = self.detections.last_redacted(chat, item=case.id, stand_ins=case.stand_ins)

@@ -114,8 +114,7 @@ class Bench:
         with self.pool(spec) as pool:
             for suite, cases in self.suites.items():
                 asked = cases[0].ask if cases else "answer"
-                kinds = {"text": "free", "continue": "continue", "choice": "choice"}
-                kind = kinds.get(asked, "free" if suite == FORMAT_SUITE else decoding)
+                kind = "free" if suite == FORMAT_SUITE else {"answer": decoding, "text": "free"}.get(asked, asked)
                 items = [
                     {"messages": [dict(m) for m in c.messages]} | ({"choices": list(c.choices)} if c.choices else {})
                     for c in cases

@@ -120,15 +120,20 @@ def policies(root: Path) -> None:
         (root / f"gates.{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False), "utf-8")
 
 
-@pytest.mark.slow
-def test_from_init_to_a_promotion(desk: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def judged(desk: Path) -> Path:
+    """The project after its first run: nobody rated yet, and nothing else is missing."""
     assert command(desk, "seal").code == 0
     ended = command(desk, "run", "--json")
     assert ended.code == 3, ended.err
     blocked = {o["gate"] for o in ended.json["outcomes"] if o["outcome"] != "PASS"}
     assert blocked == {"helpfulness_not_inferior", "rater_agreement"}, ended.json["outcomes"]
+    return desk
 
-    run = desk / "runs" / "r1"
+
+@pytest.mark.slow
+def test_from_init_to_a_promotion(judged: Path, tmp_path: Path) -> None:
+    desk, run = judged, judged / "runs" / "r1"
     teacher = read_cases(run / "evidence" / "cases" / "holdout.teacher.parquet")
     assert {r.provenance for r in teacher} == {"imported"}
     assert sum(r.scores["exact_match"] for r in teacher) == HELD_OUT * 0.9
@@ -157,18 +162,20 @@ def test_from_init_to_a_promotion(desk: Path, tmp_path: Path) -> None:
     assert "production" in read_aliases(desk / "registry")
 
 
-def test_a_policy_that_wants_the_teacher_measured_here_does_not_take_a_recorded_one(desk: Path) -> None:
-    ended = command(desk, "gate", "--policy", "gates.measured", "--json")
+@pytest.mark.slow
+def test_a_policy_that_wants_the_teacher_measured_here_does_not_take_a_recorded_one(judged: Path) -> None:
+    ended = command(judged, "gate", "--policy", "gates.measured", "--json")
     outcome = next(o for o in ended.json["outcomes"] if o["gate"] == "accuracy_intent_not_inferior")
     assert (ended.code, outcome["outcome"], outcome["code"]) == (3, "INCONCLUSIVE", "provenance")
 
 
-def test_a_calibration_gate_can_be_read_beside_a_teacher_who_stated_no_confidence(desk: Path) -> None:
-    ended = command(desk, "gate", "--policy", "gates.calibrated", "--json")
+@pytest.mark.slow
+def test_a_calibration_gate_can_be_read_beside_a_teacher_who_stated_no_confidence(judged: Path) -> None:
+    ended = command(judged, "gate", "--policy", "gates.calibrated", "--json")
     outcome = next(o for o in ended.json["outcomes"] if o["gate"] == "calibrated")
     assert (outcome["code"], outcome["reference_value"]) == ("n_too_small", None)
-    assert command(desk, "report", "--policy", "gates.calibrated").code == 0
-    page = (desk / "runs" / "r1" / "pages" / "report.gates.calibrated.html").read_text("utf-8")
+    assert command(judged, "report", "--policy", "gates.calibrated").code == 0
+    page = (judged / "runs" / "r1" / "pages" / "report.gates.calibrated.html").read_text("utf-8")
     assert "NOT RELIABLE" not in page
 
 

@@ -5,7 +5,8 @@
 PROJECT (`./demo` by default) is a project whose run is built, as `distill-gov demo` leaves it: its teaching set and its soft
 targets are taught, its weights stand in `distill.yaml` under `train.losses`. Each line adds to the one before:
 
-    hard        the answers' own tokens and labels, the teacher's taken for the truth as references are
+    plain       ordinary fine-tuning: every token of the answers, those that the grammar forces among them
+    hard        the answers' own tokens and labels where there is a choice, the teacher's taken for the truth as references are
     + soft      the teacher's distributions on decisions and free text; a label that only the teacher gave is taught softly now
     + hints     hidden states of the mapped layers
     + calibration, + format: these two terms
@@ -65,6 +66,7 @@ from distill_gov.stages.identifiers import presentable_traces
 from distill_gov.stages.settled import FORMAT_SUITE
 from distill_gov.stages.student_worker import student_spec
 from distill_gov.stages.suites import as_cases, format_cases
+from distill_gov.teachers.soft_targets import SoftTargets
 from distill_gov.workers import Pool
 from evals import measure, request
 from evals.calibration import fit_temperature
@@ -88,6 +90,8 @@ class Condition:
     name: str
     terms: frozenset[str]
     hard_only: bool = False
+    plain: bool = False
+    """Nothing is known of the answers but their tokens."""
 
     def losses(self, own: LossSettings) -> LossSettings:
         """The project's weights of these terms; 0 for all others."""
@@ -103,6 +107,7 @@ TERMS = (
 _HARD = frozenset({"hard_decisions", "hard_text"})
 _SOFT = _HARD | {"soft_decisions", "soft_text"}
 CONDITIONS = (
+    Condition("plain", frozenset({"hard_text"}), hard_only=True, plain=True),
     Condition("hard", _HARD, hard_only=True),
     Condition("+ soft", _SOFT),
     Condition("+ hints", _SOFT | {"hints"}),
@@ -215,6 +220,8 @@ def train_and_ask(project: Project, run: Any, student: Student, cases: Measured,
     directory = at.with_name(f"{at.name}.training") / "student"
     own = as_student(project, student, quick)
     clock = Prepared(NoProgress())
+    if student.condition.plain:
+        examples = [(e, SoftTargets.unscored(t.example, t.token_ids, t.temperature)) for e, t in examples]
     facts = training.make_student(own, examples, directory, clock, hard_only=student.condition.hard_only)
     desk, free = asked(project, directory, cases)
     subject = Subject(student.name, "student", digest_tree(directory), "", "", "grammar", "")

@@ -239,12 +239,8 @@ def rows(job: Job, *, cached: bool) -> list[Any]:
     cuts, found = cut_for(job), []
     stored = read_soft_targets(Path(job.targets), {c.id: capture_of(c) for c in cuts}) if cached else {}
     for c in cuts:
-        n = len(c.answer)
-        bare = SoftTargets.ragged(
-            c.id, "", "full", TEMPERATURE, token_ids=c.answer, field=[""] * n, forced=[False] * n, ids=[()] * n,
-            logp=[()] * n, log_tail=[None] * n, log_allowed=[0.0] * n,
-        )  # fmt: skip
-        found.append(TrainingExample(c.id, c.prompt, stored[c.id] if cached else bare, (-1,) * n, truth=False))
+        targets = stored[c.id] if cached else SoftTargets.unscored(c.id, c.answer, TEMPERATURE)
+        found.append(TrainingExample(c.id, c.prompt, targets, (-1,) * len(c.answer), truth=False))
     return found
 
 

@@ -98,6 +98,15 @@ class SoftTargets:
             kind=kind,
         )  # fmt: skip
 
+    @classmethod
+    def unscored(cls, example: str, tokens: Sequence[int] | Array, temperature: float = 1.0) -> SoftTargets:
+        """An answer's tokens and nothing else: nobody scored them, and no grammar is known to have chosen any."""
+        n = len(tokens)
+        return cls.ragged(
+            example, "", "full", temperature, token_ids=tokens, field=[""] * n, forced=[False] * n, ids=[()] * n,
+            logp=[()] * n, log_tail=[None] * n, log_allowed=[0.0] * n,
+        )  # fmt: skip
+
     @property
     def n(self) -> int:
         """Tokens of the answer."""

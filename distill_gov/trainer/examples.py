@@ -33,18 +33,16 @@ class TrainingExample:
 
 def rationale(id: str, prompt: Sequence[int], tokens: Sequence[int]) -> TrainingExample:
     """A row of reasoning: its tokens, the final EOS among them, are taught by the term ``rationale`` and by no other."""
-    return TrainingExample(id, tuple(prompt), _bare(id, tokens), (-1,) * len(tokens), truth=True, kind="rationale")
+    return _of_tokens(id, prompt, tokens, "rationale")
 
 
 def rejected(id: str, prompt: Sequence[int], start: Sequence[int], token: int) -> TrainingExample:
     """A row that teaches, by the term ``unlikelihood``, not to say a token after a prompt and the valid start of an answer."""
-    tokens = (*start, token)
-    return TrainingExample(id, tuple(prompt), _bare(id, tokens), (-1,) * len(tokens), truth=True, kind="rejected")
+    return _of_tokens(id, prompt, (*start, token), "rejected")
 
 
-def _bare(id: str, tokens: Sequence[int]) -> SoftTargets:
-    n = len(tokens)
-    return SoftTargets.ragged(
-        id, "", "full", 1.0, token_ids=tokens, field=[""] * n, forced=[False] * n, ids=[()] * n, logp=[()] * n,
-        log_tail=[None] * n, log_allowed=[0.0] * n,
-    )  # fmt: skip
+def _of_tokens(
+    id: str, prompt: Sequence[int], tokens: Sequence[int], kind: Literal["rationale", "rejected"]
+) -> TrainingExample:
+    targets = SoftTargets.unscored(id, tokens)
+    return TrainingExample(id, tuple(prompt), targets, (-1,) * len(tokens), truth=True, kind=kind)

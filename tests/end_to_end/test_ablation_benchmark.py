@@ -27,7 +27,7 @@ def test_every_term_is_added_measured_and_kept(
     assert "workers: 0" in settings
     keep = tmp_path / "kept"
     stopped = bench.ablation(copy, "r1", 1, keep, 0.0, True)
-    assert (stopped["lines"], stopped["planned"]) == ([], 5)
+    assert (stopped["lines"], stopped["planned"]) == ([], 6)
     found = bench.ablation(copy, "r1", 1, keep, float("inf"), True)
     assert [line["condition"] for line in found["lines"]] == [c.name for c in bench.CONDITIONS]
     assert (copy / "ledger.jsonl").read_bytes() == ledger, "the holdout stays closed"

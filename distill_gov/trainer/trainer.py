@@ -33,6 +33,7 @@ from distill_gov.trainer.objective import Objective, Selection
 from distill_gov.trainer.online import OnlineTeacher, TeacherStates
 from distill_gov.trainer.plain import plain_loss
 from distill_gov.trainer.supervised_head import head_is_last, head_on, head_replaced, output_head
+from distill_gov.trainer.tied_embeddings import tied_lookup
 
 __all__ = ["DistillationArguments", "DistillationTrainer", "TrainingStoppedError"]
 
@@ -221,7 +222,10 @@ class DistillationTrainer(Trainer):
         part = _Part(self, inputs, terms, {name: factors[name.partition(".")[0]] for name in terms} | factors, taught)
         bare = self.accelerator.unwrap_model(model)
         if self._fused:
-            with head_replaced(bare, lambda hidden: part.at_head(hidden, selected, output_head(bare))):
+            with (
+                tied_lookup(bare) as weight,
+                head_replaced(bare, lambda hidden: part.at_head(hidden, selected, weight(), output_head(bare).bias)),
+            ):
                 out = model(**asked)
             loss = out.logits.sum()
         else:
@@ -454,11 +458,12 @@ class _Part:
         self.trainer, self.inputs, self.terms, self.factors, self.taught = trainer, inputs, terms, factors, taught
         self.sums: dict[str, torch.Tensor] = {}
 
-    def at_head(self, hidden: torch.Tensor, selected: Selection, head: Any) -> torch.Tensor:
+    def at_head(
+        self, hidden: torch.Tensor, selected: Selection, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
         """The loss in the head's place, from all hidden states (rows, positions, width)."""
         args, places = self.trainer.args, selected.places
         picked = hidden[places[:, 0], places[:, 1]]
-        weight, bias = head.weight, head.bias
         found = head_loss(picked, weight, bias, self.terms, self.factors, chunk=args.chunk, vocabulary=args.vocabulary)
         total = self._taken(found)
         if scored := self._scored(selected):

@@ -31,15 +31,16 @@ def test_each_line_has_one_term_more_at_the_projects_weight(bench: ModuleType) -
     known = {name for name, field in LossSettings.model_fields.items() if "Schedule" in str(field.annotation)}
     assert known == set(bench.TERMS), "every weight is set by every condition"
     before: set[str] = set()
-    for condition, added in zip(bench.CONDITIONS, (2, 2, 1, 1, 1), strict=True):
+    for condition, added in zip(bench.CONDITIONS, (1, 1, 2, 1, 1, 1), strict=True):
         losses = condition.losses(own)
         terms = {name for name in bench.TERMS if getattr(losses, name)}
         assert terms > before
         assert len(terms - before) == added
         before = terms
     assert (losses.calibration, losses.format, losses.hints) == (0.25, 1.5, bench.HINTS)
-    assert bench.CONDITIONS[2].losses(own.model_copy(update={"hints": 0.3})).hints == 0.3
-    assert [c.hard_only for c in bench.CONDITIONS] == [True, False, False, False, False]
+    assert bench.CONDITIONS[3].losses(own.model_copy(update={"hints": 0.3})).hints == 0.3
+    assert [c.hard_only for c in bench.CONDITIONS] == [True, True, False, False, False, False]
+    assert [c.plain for c in bench.CONDITIONS] == [True, False, False, False, False, False]
 
 
 def cases(count: int, suite: str) -> tuple[Case, ...]:

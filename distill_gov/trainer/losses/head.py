@@ -48,7 +48,7 @@ __all__ = [
     "head_loss",
 ]
 
-WORKED_ON = 2**21
+WORKED_ON = 2**19
 """Scores of a chunk that the terms work on at a time, on a CPU: what they write beside them then stays in its cache."""
 
 

@@ -26,7 +26,8 @@ def tied_lookup(model: Any) -> Iterator[Callable[[], torch.Tensor]]:
     Nothing else changes where the weights are not tied, not trained or not in single precision (adding rows one by one would
     lose digits in half), or where the lookup does more than look up.
     """
-    embeddings, head = model.get_input_embeddings(), output_head(model)
+    embeddings: Any = model.get_input_embeddings()
+    head: Any = output_head(model)
     if not torch.is_grad_enabled() or not _only_looks_up(embeddings) or getattr(head, "weight", None) is not embeddings.weight:
         yield lambda: head.weight
         return

@@ -222,9 +222,10 @@ class DistillationTrainer(Trainer):
         part = _Part(self, inputs, terms, {name: factors[name.partition(".")[0]] for name in terms} | factors, taught)
         bare = self.accelerator.unwrap_model(model)
         if self._fused:
+            head: Any = output_head(bare)
             with (
                 tied_lookup(bare) as weight,
-                head_replaced(bare, lambda hidden: part.at_head(hidden, selected, weight(), output_head(bare).bias)),
+                head_replaced(bare, lambda hidden: part.at_head(hidden, selected, weight(), head.bias)),
             ):
                 out = model(**asked)
             loss = out.logits.sum()

@@ -24,7 +24,6 @@ from distill_gov.trainer.losses import (
 from distill_gov.trainer.losses import head as heads
 from distill_gov.trainer.losses.divergence import Kind
 from distill_gov.trainer.losses.head import (
-    ConfidencePenalty,
     CrossEntropy,
     DenseDivergence,
     GrammarMass,
@@ -46,7 +45,6 @@ TERMS = [
     "hard, weighted and smoothed",
     "grammar",
     "unlikelihood",
-    "penalty",
 ]
 Made = tuple[HeadTerm, Callable[[torch.Tensor], torch.Tensor]]
 
@@ -106,9 +104,7 @@ class Case:
             ).sum()
         if name == "grammar":
             return GrammarMass(rows, self.masks, self.table), lambda z: format_penalty(z, self.table[self.masks]).total
-        if name == "unlikelihood":
-            return Unlikelihood(rows, tokens), lambda z: -torch.log1p(-z.softmax(1).gather(1, tokens[:, None])).sum()
-        return ConfidencePenalty(rows), lambda z: (z.softmax(1) * z.log_softmax(1)).sum()
+        return Unlikelihood(rows, tokens), lambda z: -torch.log1p(-z.softmax(1).gather(1, tokens[:, None])).sum()
 
     def dense(self, made: Mapping[str, Made], factors: Mapping[str, float]) -> torch.Tensor:
         z = self.logits()[self.rows]
@@ -174,7 +170,12 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 def test_rows_may_be_named_twice_and_by_several_terms() -> None:
     case = Case(6, 8, 5)
     case.rows = torch.tensor([0, 2, 2, 3, 5, 5])
-    same(case, TERMS, 4)
+    for chunk in (1, 4):
+        same(case, TERMS, chunk)
+    # More entries than there are positions in a chunk, or at all.
+    case.rows = torch.tensor([2, 2, 2, 2, 2, 2])
+    for chunk in (1, 2, 6):
+        same(case, TERMS, chunk)
 
 
 def test_sums_are_unweighted_and_detached() -> None:
@@ -288,7 +289,6 @@ def test_extreme_scores_have_finite_losses_and_gradients(dtype: torch.dtype, tem
     terms: dict[str, HeadTerm] = {
         "hard": CrossEntropy(rows, tokens, smoothing=0.1),
         "grammar": GrammarMass(rows, torch.zeros(2, dtype=torch.long), torch.tensor([[True, True, False, False]])),
-        "penalty": ConfidencePenalty(rows),
         "unlikelihood": Unlikelihood(rows, tokens),
         "sampled": SampledDivergence(rows, *draw_targets(taught, 3, temperature), temperature),
     }
@@ -355,7 +355,7 @@ def test_under_autocast_products_are_in_its_type_and_sums_in_single() -> None:
 def test_padding_of_the_head_takes_no_part() -> None:
     """Heads of 13 and 16 for 11 tokens: value and gradients are those of 11, and the padding's gradient is 0."""
     case = Case(6, 11, 15)
-    names = ["hard, weighted and smoothed", "dense, jsd", "grammar", "penalty"]
+    names = ["hard, weighted and smoothed", "dense, jsd", "grammar", "unlikelihood"]
     made = {name: case.made(name) for name in names}
     exact = case.chunked(made, dict.fromkeys(names, 1.0), 4)
     slopes = torch.autograd.grad(exact, case.leaves())

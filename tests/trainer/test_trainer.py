@@ -644,3 +644,17 @@ def wide_teacher(spread: float = 0.02) -> Any:
         initializer_range=spread,
     )  # fmt: skip
     return LlamaForCausalLM(config)
+
+
+def test_training_in_half_precision_is_near_single(tmp_path: Path) -> None:
+    options = {"max_steps": 4, "logging_steps": 1, "learning_rate": 1e-3}
+    single, half = (
+        trainer(tmp_path / name, MIXED, teacher=build_model(9, layers=3), options={**options, "bf16": bf16}, **EVERY, hints=0.5)
+        for name, bf16 in (("single", False), ("half", True))
+    )
+    for run in (single, half):
+        run.train()
+    assert [row["loss"] for row in half.history] == pytest.approx([row["loss"] for row in single.history], rel=0.03)
+    assert half.history != single.history
+    model: Any = half.model
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
 from distill_gov.trainer.losses.divergence import LEAST, NOTHING, Kind
 
-__all__ = ["At", "Block", "bucketed", "closed_form", "exponentials", "places"]
+__all__ = ["At", "Block", "Scratch", "bucketed", "closed_form", "exponentials", "places"]
 
 At = slice | torch.Tensor
 """Rows of a block: a slice where they are consecutive."""
@@ -23,13 +24,36 @@ def places(rows: torch.Tensor, device: torch.device) -> At:
     return rows.to(device)
 
 
+class Scratch:
+    """Buffers that are written anew, again and again: on a CPU fresh memory costs several times the arithmetic on it.
+
+    Other devices keep what is freed at hand; there every tensor is a fresh one, and gone when nobody holds it.
+    """
+
+    def __init__(self, rows: int, vocabulary: int) -> None:
+        self._shape, self._buffers, self._given = (rows, vocabulary), list[torch.Tensor](), 0
+
+    def of(self, rows: int, like: torch.Tensor) -> torch.Tensor:
+        """So many rows of numbers of its type, anything in them. It is another's after :meth:`again`."""
+        if like.device.type != "cpu" or rows > self._shape[0]:
+            return like.new_empty(rows, self._shape[1])
+        if self._given == len(self._buffers):
+            self._buffers.append(like.new_empty(self._shape))
+        self._given += 1
+        return self._buffers[self._given - 1][:rows]
+
+    def again(self) -> None:
+        self._given = 0
+
+
 class Block:
     """Some rows of scores while the terms work on them. Their gradient takes their place in the end."""
 
-    def __init__(self, scores: torch.Tensor) -> None:
-        self.scores = scores
+    def __init__(self, scores: torch.Tensor, scratch: Scratch) -> None:
+        scratch.again()
+        self.scores, self._scratch = scores, scratch
         self.teacher = scores[:0]
-        """The teacher's scores at the entries of the term that works at the moment."""
+        """The teacher's scores at the entries of the term that works at the moment, to be overwritten."""
         self._gradient: torch.Tensor | None = None
         self._softmax: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self._share = torch.zeros(len(scores), dtype=scores.dtype, device=scores.device)
@@ -38,8 +62,18 @@ class Block:
     def whole(self) -> torch.Tensor:
         """Log-sum-exp of every row at temperature 1; computed once for all terms."""
         if self._softmax is None:
-            self._softmax = exponentials(self.scores.clone())
+            self._softmax = exponentials(self.own(slice(0, len(self.scores))))
         return self._softmax[0]
+
+    def own(self, at: At, temperature: float = 1.0) -> torch.Tensor:
+        """The scores of the rows ``at``, divided by the temperature, to be overwritten."""
+        if isinstance(at, slice):
+            return torch.div(self.scores[at], temperature, out=self.room(self.scores[at]))
+        return torch.index_select(self.scores, 0, at, out=self._scratch.of(len(at), self.scores)).div_(temperature)
+
+    def room(self, like: torch.Tensor) -> torch.Tensor:
+        """A tensor of that shape, anything in it, until the block is finished."""
+        return self._scratch.of(len(like), like)
 
     def add(self, at: At, slope: torch.Tensor) -> None:
         """Add to the gradient of the rows ``at``; ``slope`` is a fresh tensor, which this may keep."""
@@ -75,7 +109,7 @@ class Block:
 
     def _given(self) -> torch.Tensor:
         if self._gradient is None:
-            self._gradient = torch.zeros_like(self.scores)
+            self._gradient = self.room(self.scores).zero_()
         return self._gradient
 
 
@@ -103,24 +137,31 @@ def bucketed(scaled: torch.Tensor, ids: torch.Tensor, present: torch.Tensor) -> 
     return torch.cat([picked, outside[:, None]], 1), shares, mass
 
 
-def closed_form(logp: torch.Tensor, logq: torch.Tensor, kind: Kind, beta: float) -> tuple[torch.Tensor, torch.Tensor]:
+def closed_form(
+    logp: torch.Tensor,
+    logq: torch.Tensor,
+    kind: Kind,
+    beta: float,
+    room: Callable[[torch.Tensor], torch.Tensor] = torch.empty_like,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Divergence of every row, and its gradient with respect to the student's scores (whose log-softmax ``logq`` is).
 
-    With a the summand's derivative by q, the gradient is q (a - E_q a); of the forward KL that is q sum(p) - p.
+    With a the summand's derivative by q, the gradient is q (a - E_q a); of the forward KL that is q sum(p) - p. Both are
+    overwritten; ``room`` gives tensors to write in.
     """
-    excluded = torch.isneginf(logp)
-    logp, logq = logp.clamp(min=LEAST), logq.clamp(min=LEAST)
-    q = logq.exp()
-    if kind == "reverse_kl":
+    excluded = torch.isneginf(logp) if kind == "reverse_kl" else None
+    logp, logq = logp.clamp_(min=LEAST), logq.clamp_(min=LEAST)
+    q = torch.exp(logq, out=room(logq))
+    if excluded is not None:
         gap = logq.sub_(logp.masked_fill_(excluded, NOTHING))
-        value = (q * gap).sum(1)
+        value = torch.mul(q, gap, out=logp).sum(1)
         return value, gap.sub_(value[:, None]).mul_(q)
-    p = logp.exp()
+    p = torch.exp(logp, out=room(logp))
     if kind == "forward_kl":
-        value = (p * logp.sub_(logq)).sum(1)
+        value = logp.sub_(logq).mul_(p).sum(1)
         return value, q.mul_(p.sum(1, keepdim=True)).sub_(p)
     mixed = torch.logaddexp(logp + math.log(beta), logq + math.log1p(-beta))
     gap = logq.sub_(mixed)
     mean = (q * gap).sum(1)
-    value = beta * (p * logp.sub_(mixed)).sum(1) + (1 - beta) * mean
+    value = beta * logp.sub_(mixed).mul_(p).sum(1) + (1 - beta) * mean
     return value, gap.sub_(mean[:, None]).mul_(q).mul_(1 - beta)

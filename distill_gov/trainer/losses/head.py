@@ -25,7 +25,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from distill_gov.records.errors import BadInputError
-from distill_gov.trainer.losses.block import At, Block, bucketed, closed_form, exponentials, places
+from distill_gov.trainer.losses.block import At, Block, Scratch, bucketed, closed_form, exponentials, places
 from distill_gov.trainer.losses.divergence import (
     LEAST,
     Kind,
@@ -36,7 +36,6 @@ from distill_gov.trainer.losses.divergence import (
 )
 
 __all__ = [
-    "ConfidencePenalty",
     "CrossEntropy",
     "DenseDivergence",
     "GrammarMass",
@@ -124,7 +123,7 @@ class SparseDivergence(HeadTerm):
         check_ids(self.ids, vocabulary)
 
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
-        scaled = block.scores[at] / self.temperature
+        scaled = block.own(at, self.temperature)
         target = torch.cat([self.logp[part], self.log_tail[part, None]], 1).to(scaled.dtype)
         ids, present = self.ids[part], torch.isfinite(target[:, :-1])
         taught = torch.isfinite(target).any(1)
@@ -149,7 +148,7 @@ class SampledDivergence(HeadTerm):
         check_ids(self.ids, vocabulary)
 
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
-        scaled = block.scores[at] / self.temperature
+        scaled = block.own(at, self.temperature)
         ids, weights = self.ids[part], self.weights[part].to(scaled.dtype)
         picked = scaled.gather(1, ids)
         whole, shares, mass = exponentials(scaled)
@@ -178,9 +177,9 @@ class DenseDivergence(HeadTerm):
         check_divergence(self.temperature, self.kind, self.beta)
 
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
-        scaled = block.scores[at] / self.temperature, block.teacher / self.temperature
-        logq, logp = (x.sub_(exponentials(x.clone())[0][:, None]) for x in scaled)
-        values, slope = closed_form(logp, logq, self.kind, self.beta)
+        scaled = block.own(at, self.temperature), block.teacher.div_(self.temperature)
+        logq, logp = (x.sub_(exponentials(block.room(x).copy_(x))[0][:, None]) for x in scaled)
+        values, slope = closed_form(logp, logq, self.kind, self.beta, block.room)
         block.add(at, slope.mul_(factor * self.temperature))
         return values.sum() * self.temperature**2
 
@@ -197,10 +196,11 @@ class GrammarMass(HeadTerm):
     table: torch.Tensor
 
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
-        z = block.scores[at]
+        z = block.own(at)
         allowed = self.table[self.index[part].to(self.table.device)][:, : z.shape[1]].to(z.device)
-        forbidden = torch.nn.functional.pad(~allowed, (0, z.shape[1] - allowed.shape[1]), value=True)
-        inside, shares, mass = exponentials(z.masked_fill(forbidden, -math.inf))
+        z[:, allowed.shape[1] :] = -math.inf
+        z[:, : allowed.shape[1]].masked_fill_(~allowed, -math.inf)
+        inside, shares, mass = exponentials(z)
         block.add_softmax(at, torch.full_like(inside, factor))
         block.add(at, shares.mul_((-factor / mass)[:, None]))
         inside = inside.masked_fill(inside <= LEAST, -math.inf)
@@ -219,24 +219,12 @@ class Unlikelihood(HeadTerm):
     def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
         tokens = self.tokens[part, None]
         # The others are summed themselves: 1 - q has no digits where it matters most.
-        scores, outside, mass = bucketed(block.scores[at].clone(), tokens, torch.ones_like(tokens, dtype=torch.bool))
+        scores, outside, mass = bucketed(block.own(at), tokens, torch.ones_like(tokens, dtype=torch.bool))
         logq = scores.log_softmax(1)
         slope = factor * logq[:, 0].exp()
         block.add(at, outside.mul_((-slope / mass)[:, None]))
         block.add_picked(at, tokens, slope[:, None])
         return -logq[:, 1].sum()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ConfidencePenalty(HeadTerm):
-    """Negative entropy of the student's distribution (Pereyra et al. 2017)."""
-
-    def add(self, block: Block, part: slice, at: At, factor: float) -> torch.Tensor:
-        logq = (block.scores[at] - block.whole[at][:, None]).clamp_(min=LEAST)
-        q = logq.exp()
-        value = (q * logq).sum(1)
-        block.add(at, logq.sub_(value[:, None]).mul_(q).mul_(factor))
-        return value.sum()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,11 +340,13 @@ class _Head:
             return torch.zeros(shape, dtype=self.dtype, device=hidden.device)
 
         self.hidden_grad = zeros(*hidden.shape) if wanted[0] else None
-        self.weight_grad = zeros(rows, weight.shape[1]) if wanted[1] else None
+        # Nothing is in it before the first product: to fill so much with zeros takes time.
+        self.weight_grad = hidden.new_empty(rows, weight.shape[1], dtype=self.dtype) if wanted[1] else None
         self.bias_grad = zeros(rows) if wanted[2] else None
+        self._begun = False
 
-    def scores(self, rows: slice, room: _Room) -> torch.Tensor:
-        scores = _scored(self.hidden[rows], self.weight, room)
+    def scores(self, rows: slice, scratch: Scratch) -> torch.Tensor:
+        scores = _scored(self.hidden[rows], self.weight, scratch)
         return scores if self.bias is None else scores.add_(self.bias[: len(self.weight)].to(self.dtype))
 
     def take(self, rows: slice, slope: torch.Tensor) -> None:
@@ -369,43 +359,40 @@ class _Head:
             scale = slope.abs().amax().clamp_(min=torch.finfo(self.dtype).tiny)
             slope = slope.div_(scale).to(self.hidden.dtype)
         if self.hidden_grad is not None:
-            _add_product(self.hidden_grad[rows], slope, self.weight, scale)
+            _add_product(self.hidden_grad[rows], slope, self.weight, scale, first=True)
         if self.weight_grad is not None:
-            _add_product(self.weight_grad[: len(self.weight)], slope.t(), self.hidden[rows], scale)
+            _add_product(self.weight_grad[: len(self.weight)], slope.t(), self.hidden[rows], scale, first=not self._begun)
+        self._begun = True
+
+    def finish(self) -> None:
+        """What no position reached has no gradient."""
+        if self.weight_grad is not None:
+            self.weight_grad[len(self.weight) if self._begun else 0 :] = 0.0
 
 
-def _add_product(into: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor | None) -> None:
+def _add_product(into: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor | None, *, first: bool) -> None:
+    """Add the product; ``first``: nothing is there to add it to."""
     if scale is None:
-        into.addmm_(a, b)
+        into.addmm_(a, b, beta=0 if first else 1)
+    elif first:
+        torch.mul((a @ b).to(into.dtype), scale, out=into)
     else:
         into.add_((a @ b).to(into.dtype).mul_(scale))
 
 
-class _Room:
-    """One buffer that every chunk writes its scores into: fresh memory for each costs as much as the arithmetic on it."""
-
-    def __init__(self, rows: int, vocabulary: int) -> None:
-        self.shape, self.buffer = (rows, vocabulary), torch.empty(0)
-
-    def of(self, rows: int, like: torch.Tensor) -> torch.Tensor:
-        if not len(self.buffer):
-            self.buffer = like.new_empty(self.shape)
-        return self.buffer[:rows]
-
-
-def _scored(hidden: torch.Tensor, weight: torch.Tensor, room: _Room) -> torch.Tensor:
+def _scored(hidden: torch.Tensor, weight: torch.Tensor, scratch: Scratch) -> torch.Tensor:
     if torch.promote_types(hidden.dtype, torch.float32) != hidden.dtype:
         return at_least_float(hidden @ weight.t())
-    return torch.mm(hidden, weight.t(), out=room.of(len(hidden), hidden))
+    return torch.mm(hidden, weight.t(), out=scratch.of(len(hidden), hidden))
 
 
 def _all_chunks(head: _Head, plan: _Plan) -> torch.Tensor:
     """Sums of the terms; the gradients are added up in ``head``."""
     positions, names = len(head.hidden), list(plan.terms)
     chunk = min(plan.chunk, max(1, positions))
-    rooms = {name: _Room(chunk, plan.vocabulary) for name in ["", *names]}
     sums = torch.zeros(len(names), dtype=head.dtype, device=head.hidden.device)
     step = chunk if head.hidden.device.type != "cpu" else max(1, min(chunk, WORKED_ON // max(1, plan.vocabulary)))
+    of_chunk, of_block = Scratch(chunk, plan.vocabulary), Scratch(step, plan.vocabulary)
     chunks = [list(range(start, min(start + chunk, positions), step)) for start in range(0, positions, chunk)]
     edges = [*(edge for starts in chunks for edge in starts), positions]
     # For every term: which of its entries lie before each edge. One reading for all chunks, since a device must be waited for.
@@ -416,14 +403,15 @@ def _all_chunks(head: _Head, plan: _Plan) -> torch.Tensor:
         rows = slice(edges[first], edges[last])
         parts = {name: slice(counts[first], counts[last]) for name, counts in entries.items()}
         if any(part.start < part.stop for part in parts.values()):
-            scores = head.scores(rows, rooms[""])
+            of_chunk.again()
+            scores = head.scores(rows, of_chunk)
             teachers = {
-                name: _teacher_scores(term, parts[name], plan.vocabulary, rooms[name], head.dtype)
+                name: _teacher_scores(term, parts[name], plan.vocabulary, of_chunk, head.dtype)
                 for name, term in plan.terms.items()
                 if isinstance(term, DenseDivergence)
             }
             for i in range(first, last):
-                block = Block(scores[edges[i] - rows.start : edges[i + 1] - rows.start])
+                block = Block(scores[edges[i] - rows.start : edges[i + 1] - rows.start], of_block)
                 for j, name in enumerate(names):
                     part = slice(entries[name][i], entries[name][i + 1])
                     if part.start == part.stop:
@@ -435,6 +423,7 @@ def _all_chunks(head: _Head, plan: _Plan) -> torch.Tensor:
                 block.finish()
             head.take(rows, scores)
         first = last
+    head.finish()
     return sums
 
 
@@ -443,6 +432,6 @@ def _before(rows: torch.Tensor, edges: Sequence[int]) -> list[int]:
     return found
 
 
-def _teacher_scores(term: DenseDivergence, part: slice, vocabulary: int, room: _Room, dtype: torch.dtype) -> torch.Tensor:
+def _teacher_scores(term: DenseDivergence, part: slice, vocabulary: int, scratch: Scratch, dtype: torch.dtype) -> torch.Tensor:
     with torch.no_grad():
-        return _scored(term.hidden[part], term.weight[:vocabulary].to(term.hidden.dtype), room).to(dtype)
+        return _scored(term.hidden[part], term.weight[:vocabulary].to(term.hidden.dtype), scratch).to(dtype)

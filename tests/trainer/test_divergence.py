@@ -21,7 +21,6 @@ from distill_gov.trainer.losses import (
     Term,
     dense_divergence,
     draw_targets,
-    normalised,
     sampled_divergence,
     shared_logits,
     sparse_divergence,
@@ -288,28 +287,6 @@ def test_padding_of_the_support_is_not_a_target() -> None:
     one = gradient(lambda z: sparse_divergence(z, ids, logp, tail, 1.0).total, STUDENT.float())
     other = gradient(lambda z: sparse_divergence(z, *padded, tail, 1.0).total, STUDENT.float())
     torch.testing.assert_close(one, other)
-
-
-EMPTY = torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 2), torch.zeros(0)
-
-
-@pytest.mark.parametrize(
-    "empty",
-    [
-        lambda z: dense_divergence(z, torch.zeros(0, 4), 2.0),
-        lambda z: sparse_divergence(z, *EMPTY, 2.0),
-        lambda z: sampled_divergence(z, *EMPTY[:2], 2.0),
-    ],
-)
-def test_no_position_is_zero_with_a_live_graph(empty: Callable[[torch.Tensor], Term]) -> None:
-    parameter = torch.ones(5, 4, requires_grad=True)
-    term = empty(parameter[:0])
-    loss = normalised(term)
-    loss.backward()
-    assert loss.item() == 0.0
-    assert term.count == 0
-    assert parameter.grad is not None
-    assert parameter.grad.abs().sum() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

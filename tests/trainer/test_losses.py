@@ -1,4 +1,4 @@
-"""Distillation objectives but divergences: reference values, gradients, empty and extreme inputs.
+"""Distillation objectives: reference values, gradients, empty and extreme inputs; more of the divergences next door.
 
 Reference values were computed in float64 from the definitions, apart from this code.
 """
@@ -13,8 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from distill_gov.trainer.losses import Term, brier, cross_entropy, format_penalty, normalised
+from distill_gov.trainer.losses import (
+    Term,
+    brier,
+    cross_entropy,
+    dense_divergence,
+    format_penalty,
+    normalised,
+    sampled_divergence,
+    sparse_divergence,
+)
 
+NO_SUPPORT = torch.zeros(0, 2, dtype=torch.long), torch.zeros(0, 2), torch.zeros(0)
 STUDENT = torch.tensor([[1.0, 1.5, -0.5, 0.0]], dtype=torch.float64)
 
 
@@ -62,6 +72,9 @@ def test_extreme_logits_have_finite_losses_and_gradients(name: str, dtype: torch
         lambda z: cross_entropy(z, torch.zeros(0, dtype=torch.long)),
         lambda z: format_penalty(z, torch.zeros(0, 4, dtype=torch.bool)),
         lambda z: brier(z[:, :2], torch.zeros(0, 2)),
+        lambda z: dense_divergence(z, torch.zeros(0, 4), 2.0),
+        lambda z: sparse_divergence(z, *NO_SUPPORT, 2.0),
+        lambda z: sampled_divergence(z, *NO_SUPPORT[:2], 2.0),
     ],
 )
 def test_no_position_is_zero_with_a_live_graph(empty: Callable[[torch.Tensor], Term]) -> None:

@@ -25,6 +25,7 @@ from distill_gov.teachers.soft_targets import one_support
 from distill_gov.trainer.batches import Collator, TeachingRows
 from distill_gov.trainer.checkpoints import check_checkpoint, last_checkpoint, seal_checkpoint
 from distill_gov.trainer.examples import TrainingExample
+from distill_gov.trainer.lookups import look_up, tied_lookup
 from distill_gov.trainer.losses.calibration import DecisionQueue, brier, confidence_penalty, decided, mmce, sb_ece
 from distill_gov.trainer.losses.contrastive import info_nce, pooled
 from distill_gov.trainer.losses.head import HeadLoss, HeadTerm, head_loss
@@ -33,7 +34,6 @@ from distill_gov.trainer.objective import Objective, Selection
 from distill_gov.trainer.online import OnlineTeacher, TeacherStates
 from distill_gov.trainer.plain import plain_loss
 from distill_gov.trainer.supervised_head import head_is_last, head_on, head_replaced, output_head
-from distill_gov.trainer.tied_embeddings import tied_lookup
 
 __all__ = ["DistillationArguments", "DistillationTrainer", "TrainingStoppedError"]
 
@@ -465,12 +465,14 @@ class _Part:
         """The loss in the head's place, from all hidden states (rows, positions, width)."""
         args, places = self.trainer.args, selected.places
         picked = hidden[places[:, 0], places[:, 1]]
-        found = head_loss(picked, weight, bias, self.terms, self.factors, chunk=args.chunk, vocabulary=args.vocabulary)
-        total = self._taken(found)
         if scored := self._scored(selected):
             at, ids = scored
             # Only the labels' rows of the head: nothing as wide as the vocabulary.
-            scores = torch.bmm(weight[ids], picked[at][:, :, None])[:, :, 0]
+            labels, weight = look_up(ids, weight)
+        found = head_loss(picked, weight, bias, self.terms, self.factors, chunk=args.chunk, vocabulary=args.vocabulary)
+        total = self._taken(found)
+        if scored:
+            scores = torch.bmm(labels, picked[at][:, :, None])[:, :, 0]
             total = total + self._labels(scores if bias is None else scores + bias[ids])
         # A tensor of its own, not a view: wrappers hang their hooks on what a forward returns.
         return torch.stack([total])

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill_gov.trainer.lookups import look_up, tied_lookup
 from distill_gov.trainer.losses import head as fused
-from distill_gov.trainer.tied_embeddings import tied_lookup
 from tests.tiny import build_model
 from tests.trainer.rows import LOSSES, PAD, ROWS, batch, trainer
 
@@ -25,8 +25,10 @@ def test_the_gradient_is_that_of_all_who_read_the_weights(rows: list[list[int]],
     model.lm_head.weight = embeddings.weight
 
     def read(found: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        # Twice by the head (its loss and the labels' rows), once by the lookup, once past all of them.
-        return (found * slope).sum() + (weight * others).sum() + weight[3].sum() + (embeddings.weight * others).sum()
+        # By the model's lookup, another one, the head twice, and once past all of them.
+        again, weight = look_up(ids.flatten()[:2], weight)
+        past = embeddings.weight * others
+        return (found * slope).sum() + again.square().sum() + (weight * others).sum() + weight[3].sum() + past.sum()
 
     (wanted,) = torch.autograd.grad(read(embeddings(ids), embeddings.weight), embeddings.weight)
     with tied_lookup(model) as weight:
@@ -50,7 +52,8 @@ def test_one_of_the_two_may_stay_unread(read: str) -> None:
     assert torch.equal(weights.grad, wanted)
 
 
-def test_one_tensor_is_the_gradient_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_one_tensor_is_the_gradient_of_all(tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy, or a sum beside it, would be a second tensor as large as the vocabulary."""
     made: list[int] = []
     head = fused._all_chunks
@@ -60,8 +63,8 @@ def test_one_tensor_is_the_gradient_of_both(tmp_path: Path, monkeypatch: pytest.
         return head(found, plan)
 
     monkeypatch.setattr(fused, "_all_chunks", watched)
-    # The labels' rows of the head, which the calibration term reads, have a gradient of their own.
-    run = trainer(tmp_path, ROWS, **{**LOSSES, "calibration": 0.0})
+    assert LOSSES["calibration"], "it reads rows of the head, too"
+    run = trainer(tmp_path, ROWS, model=build_model(5, tied=tied).train(), **LOSSES)
     model: Any = run.model
     run.compute_loss(model, batch(ROWS)).backward()
     assert made == [model.lm_head.weight.grad.data_ptr()]
@@ -81,22 +84,28 @@ def test_several_batches_add_up(tmp_path: Path) -> None:
     torch.testing.assert_close(model.lm_head.weight.grad, torch.stack(parts).sum(0), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", ["untied", "frozen", "half", "renormalised", "scaled", "without gradient"])
-def test_elsewhere_nothing_changes(case: str) -> None:
+@pytest.mark.parametrize("case", ["untied", "renormalised", "scaled"])
+def test_a_lookup_that_is_not_the_heads_or_does_more_is_left_alone(case: str) -> None:
     model: Any = build_model(tied=case != "untied")
     embeddings = model.get_input_embeddings()
-    if case == "frozen":
-        embeddings.weight.requires_grad_(False)
-    elif case == "half":
-        model.bfloat16()
-    elif case == "renormalised":
+    if case == "renormalised":
         embeddings.max_norm = 1.0
     elif case == "scaled":
         model.set_input_embeddings(_Scaled(8, 4))
         model.lm_head.weight = model.get_input_embeddings().weight
-    with torch.set_grad_enabled(case != "without gradient"), tied_lookup(model) as weight:
+    with tied_lookup(model) as weight:
         assert weight() is model.lm_head.weight
         assert "forward" not in model.get_input_embeddings().__dict__
+
+
+@pytest.mark.parametrize("case", ["frozen", "half", "without gradient"])
+def test_what_is_not_trained_in_single_precision_is_looked_up_as_ever(case: str) -> None:
+    weight = torch.randn(5, 3, dtype=torch.bfloat16 if case == "half" else torch.float32, requires_grad=case != "frozen")
+    with torch.set_grad_enabled(case != "without gradient"):
+        rows, same = look_up(torch.tensor([1, 1, 4]), weight)
+    assert same is weight
+    assert torch.equal(rows, weight[[1, 1, 4]])
+    assert rows.requires_grad == (case == "half")
 
 
 class _Scaled(torch.nn.Embedding):

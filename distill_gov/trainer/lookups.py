@@ -1,8 +1,8 @@
-"""Weights that are input embeddings and output head at once: one gradient as large as the vocabulary, not two.
+"""Rows read out of weights that somebody else reads too: one gradient as large as the vocabulary, not one a reader.
 
-Left to itself the lookup makes a gradient of its own, all zeros but for the batch's tokens, only for the head's to be added.
-Here the lookup hands the weights on, and the head takes them from there. So their gradient comes back through the lookup, which
-adds its rows in place.
+Left to itself a lookup makes a gradient of its own, all zeros but for the rows that it read, only for the head's to be added.
+Here it hands the weights on, and who reads them next takes them from there. So their gradient comes back through the lookup,
+which adds its rows in place.
 """
 
 from __future__ import annotations
@@ -16,31 +16,43 @@ from torch.autograd.function import once_differentiable
 
 from distill_gov.trainer.supervised_head import output_head
 
-__all__ = ["tied_lookup"]
+__all__ = ["look_up", "tied_lookup"]
+
+
+def look_up(ids: torch.Tensor, weight: torch.Tensor, padding: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows ``ids`` of the weights, shape (*ids, width), and the weights as they are to be read from here on.
+
+    Nothing is saved where they are not trained or in half precision: added one by one, rows would lose digits there.
+
+    Args:
+        padding: a row without gradient.
+    """
+    if not (torch.is_grad_enabled() and weight.requires_grad and weight.dtype == torch.float32):
+        return torch.nn.functional.embedding(ids, weight, padding), weight
+    rows, handed_on = _Lookup.apply(ids, weight, padding)  # type: ignore[no-untyped-call]
+    return rows, handed_on
 
 
 @contextmanager
 def tied_lookup(model: Any) -> Iterator[Callable[[], torch.Tensor]]:
-    """For one call of the model, whose head asks for its weights by what this gives.
+    """For one call of the model: its embeddings look up by :func:`look_up`, and its head has its weights from what this gives.
 
-    Nothing else changes where the weights are not tied, not trained or not in single precision (adding rows one by one would
-    lose digits in half), or where the lookup does more than look up.
+    Nothing changes where the two are not one, or where the lookup does more than look up.
     """
     embeddings: Any = model.get_input_embeddings()
     head: Any = output_head(model)
-    if not torch.is_grad_enabled() or not _only_looks_up(embeddings) or getattr(head, "weight", None) is not embeddings.weight:
+    if not _only_looks_up(embeddings) or getattr(head, "weight", None) is not embeddings.weight:
         yield lambda: head.weight
         return
     handed_on: list[torch.Tensor] = []
 
-    def look_up(ids: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor
-        found, weight = _Lookup.apply(ids, embeddings.weight, embeddings.padding_idx)  # type: ignore[no-untyped-call]
+    def forward(ids: torch.Tensor) -> torch.Tensor:
+        found, weight = look_up(ids, embeddings.weight, embeddings.padding_idx)
         handed_on[:] = [weight]
         return found
 
     former = embeddings.__dict__.get("forward")
-    embeddings.forward = look_up
+    embeddings.forward = forward
     try:
         # A model that was given its embeddings never looked up.
         yield lambda: handed_on[0] if handed_on else head.weight
@@ -52,11 +64,9 @@ def tied_lookup(model: Any) -> Iterator[Callable[[], torch.Tensor]]:
 
 
 def _only_looks_up(embeddings: Any) -> bool:
-    if type(embeddings) is not torch.nn.Embedding or embeddings.max_norm is not None or embeddings.scale_grad_by_freq:
+    if type(embeddings) is not torch.nn.Embedding or type(embeddings.weight) is not torch.nn.Parameter:
         return False
-    weight = embeddings.weight
-    trained = type(weight) is torch.nn.Parameter and weight.requires_grad and weight.dtype == torch.float32
-    return trained and not embeddings.sparse
+    return embeddings.max_norm is None and not embeddings.scale_grad_by_freq and not embeddings.sparse
 
 
 class _Lookup(torch.autograd.Function):

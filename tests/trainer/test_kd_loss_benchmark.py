@@ -17,7 +17,7 @@ def test_ways_agree_and_the_verdict_notices_where_they_do_not(repository: Path, 
     kd_loss = load_benchmark(repository, "kd_loss")
     targets = tmp_path / "targets.pt"
     kd_loss.write_targets(targets, 6, 300, 8)
-    ways = {name: kd_loss.child(name, 6, 300, 1, targets) for name in ("dense", "online", "cached")}
+    ways = {name: kd_loss.child(name, 6, 300, targets) for name in ("dense", "online", "cached")}
     assert ways["cached"].loss < ways["dense"].loss
     assert kd_loss.verdict(ways)["same"]
     for name, key, by in (
@@ -40,13 +40,21 @@ def test_ways_agree_and_the_verdict_notices_where_they_do_not(repository: Path, 
         assert kd_loss.verdict({**ways, **measured})["within_bars"] is held
 
 
+def test_of_several_turns_the_fastest_counts_and_the_highest_peak(repository: Path) -> None:
+    kd_loss = load_benchmark(repository, "kd_loss")
+    one = kd_loss.Way("dense", 200, 3.0, 5.0, 10, 1.0, 1.0)
+    other = replace(one, seconds=2.0, cpu_seconds=6.0, peak_mb=9)
+    assert kd_loss.fastest([one, other]) == replace(one, seconds=2.0, cpu_seconds=5.0, peak_mb=10)
+    assert kd_loss.fastest([None, None]) is None
+
+
 def test_a_way_is_a_process_of_its_own(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kd_loss = load_benchmark(repository, "kd_loss")
-    took = kd_loss.in_a_process("online", 4, 200, 8, 1, tmp_path / "none")
+    took = kd_loss.in_a_process("online", 4, 200, 8, tmp_path / "none")
     assert took.name == "online"
     assert took.seconds > 0
     monkeypatch.setattr(kd_loss.importlib.util, "find_spec", lambda _: None)
-    assert kd_loss.in_a_process("trl_gkd", 4, 200, 8, 1, tmp_path / "none") is None
+    assert kd_loss.in_a_process("trl_gkd", 4, 200, 8, tmp_path / "none") is None
     against = {200: {"faster": 2.0, "cpu": 2.0, "smaller": 1.0, "same": True}}
     found = {"machine": "m", "load": 1.0, "date": "d", "tokens": 4, "k": 8, "within_bars": None, "against_dense": against}
     shown = kd_loss.show({**found, "ways": {200: {"online": took.__dict__, "trl_gkd": None}}})

@@ -22,7 +22,7 @@ __all__ = ["look_up", "tied_lookup"]
 def look_up(ids: torch.Tensor, weight: torch.Tensor, padding: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows ``ids`` of the weights, shape (*ids, width), and the weights as they are to be read from here on.
 
-    Nothing is saved where they are not trained or in half precision: added one by one, rows would lose digits there.
+    Where they are not trained, or are in half precision, it is an ordinary lookup: added one by one, rows would lose digits.
 
     Args:
         padding: a row without gradient.

@@ -16,7 +16,7 @@ help:
 	@echo "make demo       the whole way on the example: a teacher, a student, a verdict, a report (in ./demo)"
 	@echo "make report     the demo's report again"
 	@echo "make test       lint and every test, those with the real model included"
-	@echo "make test-fast  the tests that take minutes at most"
+	@echo "make test-fast  the same in minutes: fewer examples, no whole runs, no real model"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make venv       only the virtual environment, .venv"
 
@@ -45,14 +45,15 @@ lint: venv
 
 # Two workers with one thread each: small models lose more by sharing cores than they gain by a second thread.
 FAST := OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
+# By files: what the tests of one share takes minutes to set up.
+SLOW := OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n 2 --dist loadfile
 
 test-fast: venv
-	$(FAST) --hypothesis-profile=quick
+	$(FAST) --hypothesis-profile=quick --ignore=tests/end_to_end
 
-# The slow tests run one after another: each of them uses every core.
 test: lint chromium
 	$(FAST)
-	$(BIN)/pytest -m slow -n 0
+	$(SLOW)
 
 # For the report's tests in a browser. Where it cannot be installed they are skipped, and say so.
 chromium:

@@ -3,7 +3,8 @@
     python benchmarks/ablation.py [PROJECT] [--run r1] [--seeds N] [--keep DIRECTORY] [--minutes M] [--quick] [--json]
 
 PROJECT (`./demo` by default) is a project whose run is built, as `distill-gov demo` leaves it: its teaching set and its soft
-targets are taught, its weights stand in `distill.yaml` under `train.losses`. Each line adds to the one before:
+targets are taught, its weights stand in `distill.yaml` under `train.losses`. `plain` knows nothing of the task; `hard` leaves
+out what the grammar forces; from there on each line adds to the one before:
 
     plain       ordinary fine-tuning: every token of the answers, those that the grammar forces among them
     hard        the answers' own tokens and labels where there is a choice, the teacher's taken for the truth as references are

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from distill_gov.trainer.supervised_head import output_head
+from distill_gov.trainer.supervised_head import forward_replaced, output_head
 
 __all__ = ["look_up", "tied_lookup"]
 
@@ -51,16 +51,9 @@ def tied_lookup(model: Any) -> Iterator[Callable[[], torch.Tensor]]:
         handed_on[:] = [weight]
         return found
 
-    former = embeddings.__dict__.get("forward")
-    embeddings.forward = forward
-    try:
+    with forward_replaced(embeddings, forward):
         # A model that was given its embeddings never looked up.
         yield lambda: handed_on[0] if handed_on else head.weight
-    finally:
-        if former is None:
-            del embeddings.forward
-        else:
-            embeddings.forward = former
 
 
 def _only_looks_up(embeddings: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["head_is_last", "head_on", "head_replaced", "output_head"]
+__all__ = ["forward_replaced", "head_is_last", "head_on", "head_replaced", "output_head"]
 
 _AFTER_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier_scale")
 """Settings with which families of models change their logits behind the head (Gemma 2, Cohere, Granite, Falcon-H1)."""
@@ -37,16 +37,22 @@ def head_is_last(model: Any) -> bool:
 @contextmanager
 def head_replaced(model: Any, instead: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """For one call: the head gives ``instead(hidden)``, which stands where the model's output has its logits."""
-    head = output_head(model)
-    former = head.__dict__.get("forward")
-    head.forward = instead
+    with forward_replaced(output_head(model), instead):
+        yield
+
+
+@contextmanager
+def forward_replaced(module: torch.nn.Module, instead: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """For as long as this is open: another forward. The one that the module was given before comes back at the end."""
+    former = module.__dict__.get("forward")
+    module.forward = instead
     try:
         yield
     finally:
         if former is None:
-            del head.forward
+            del module.forward
         else:
-            head.forward = former
+            module.forward = former
 
 
 @contextmanager

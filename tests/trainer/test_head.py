@@ -22,6 +22,7 @@ from distill_gov.trainer.losses import (
     sparse_divergence,
 )
 from distill_gov.trainer.losses import head as heads
+from distill_gov.trainer.losses.block import Scratch
 from distill_gov.trainer.losses.divergence import Kind
 from distill_gov.trainer.losses.head import (
     CrossEntropy,
@@ -415,3 +416,15 @@ def test_what_cannot_be_is_refused(term: HeadTerm, words: str) -> None:
         head_loss(*case.leaves(), {"term": term}, {"term": 1.0})
     with pytest.raises(BadInputError, match="chunks"):
         head_loss(*case.leaves(), {}, {}, chunk=0)
+
+
+def test_buffers_that_are_kept_are_given_again_and_others_never() -> None:
+    like = torch.zeros(0, 3)
+    for kept in (True, False):
+        scratch = Scratch(2, 3, kept=kept)
+        first = [scratch.of(2, like), scratch.of(1, like)]
+        assert first[0].data_ptr() != first[1].data_ptr(), "both are in use"
+        scratch.again()
+        again = [scratch.of(1, like), scratch.of(2, like), scratch.of(5, like)]
+        assert [len(x) for x in again] == [1, 2, 5]
+        assert [a.data_ptr() == b.data_ptr() for a, b in zip(first, again, strict=False)] == [kept, kept]

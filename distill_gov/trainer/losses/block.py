@@ -27,15 +27,16 @@ def places(rows: torch.Tensor, device: torch.device) -> At:
 class Scratch:
     """Buffers that are written anew, again and again: on a CPU fresh memory costs several times the arithmetic on it.
 
-    Other devices keep what is freed at hand; there every tensor is a fresh one, and gone when nobody holds it.
+    Args:
+        kept: whether they stay; else every tensor is a fresh one, and gone when nobody holds it.
     """
 
-    def __init__(self, rows: int, vocabulary: int) -> None:
-        self._shape, self._buffers, self._given = (rows, vocabulary), list[torch.Tensor](), 0
+    def __init__(self, rows: int, vocabulary: int, *, kept: bool) -> None:
+        self._shape, self._kept, self._buffers, self._given = (rows, vocabulary), kept, list[torch.Tensor](), 0
 
     def of(self, rows: int, like: torch.Tensor) -> torch.Tensor:
         """So many rows of numbers of its type, anything in them. It is another's after :meth:`again`."""
-        if like.device.type != "cpu" or rows > self._shape[0]:
+        if not self._kept or rows > self._shape[0]:
             return like.new_empty(rows, self._shape[1])
         if self._given == len(self._buffers):
             self._buffers.append(like.new_empty(self._shape))
@@ -149,11 +150,12 @@ def closed_form(
     With a the summand's derivative by q, the gradient is q (a - E_q a); of the forward KL that is q sum(p) - p. Both are
     overwritten; ``room`` gives tensors to write in.
     """
-    excluded = torch.isneginf(logp) if kind == "reverse_kl" else None
+    if kind == "reverse_kl":
+        logp.masked_fill_(torch.isneginf(logp), NOTHING)
     logp, logq = logp.clamp_(min=LEAST), logq.clamp_(min=LEAST)
     q = torch.exp(logq, out=room(logq))
-    if excluded is not None:
-        gap = logq.sub_(logp.masked_fill_(excluded, NOTHING))
+    if kind == "reverse_kl":
+        gap = logq.sub_(logp)
         value = torch.mul(q, gap, out=logp).sum(1)
         return value, gap.sub_(value[:, None]).mul_(q)
     p = torch.exp(logp, out=room(logp))

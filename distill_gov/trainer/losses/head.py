@@ -391,8 +391,10 @@ def _all_chunks(head: _Head, plan: _Plan) -> torch.Tensor:
     positions, names = len(head.hidden), list(plan.terms)
     chunk = min(plan.chunk, max(1, positions))
     sums = torch.zeros(len(names), dtype=head.dtype, device=head.hidden.device)
-    step = chunk if head.hidden.device.type != "cpu" else max(1, min(chunk, WORKED_ON // max(1, plan.vocabulary)))
-    of_chunk, of_block = Scratch(chunk, plan.vocabulary), Scratch(step, plan.vocabulary)
+    on_cpu = head.hidden.device.type == "cpu"
+    step = max(1, min(chunk, WORKED_ON // max(1, plan.vocabulary))) if on_cpu else chunk
+    # Elsewhere a block is a whole chunk, and what is freed stays at hand: a term's tensors need not wait for the others.
+    of_chunk, of_block = Scratch(chunk, plan.vocabulary, kept=True), Scratch(step, plan.vocabulary, kept=on_cpu)
     chunks = [list(range(start, min(start + chunk, positions), step)) for start in range(0, positions, chunk)]
     edges = [*(edge for starts in chunks for edge in starts), positions]
     # For every term: which of its entries lie before each edge. One reading for all chunks, since a device must be waited for.
